@@ -1,0 +1,254 @@
+"""The errors of rpc_magic.
+
+::
+
+    RpcMagicError
+    ├── ConnectError                no server there, or it would not have us
+    │   ├── AuthenticationError     the token was refused, or the server could not prove that it knows it
+    │   └── SessionInUseError       another client holds the session
+    ├── ConnectionLostError         the connection broke while something was under way
+    ├── SessionDiedError            the session's process ended
+    ├── CallTimeoutError            (TimeoutError) the stated time for a call ran out
+    ├── UnknownFunctionError        (LookupError) the server exposes no function of that name
+    ├── MissingNameError            (NameError) a variable that was asked for does not exist
+    ├── RemoteError                 an exception that could not arrive as its own class
+    │   ├── RemoteExit              SystemExit there
+    │   ├── RemoteInterrupt         KeyboardInterrupt there, seen through a `Call`
+    │   ├── RemoteStopIteration     StopIteration there, seen through a `Call`
+    │   └── RemoteGeneratorExit     GeneratorExit there, seen through a `Call`
+    ├── RemoteValueError            a value that is elsewhere was used as if it were here
+    ├── TransferError               (TypeError) an object that cannot travel
+    ├── LimitError                  (ValueError) something is over a stated limit
+    └── ProtocolError               the other side does not speak our protocol
+
+An error holds fields and builds its text from them; every error pickles. A text says what happened, to what,
+and what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "AuthenticationError",
+    "CallTimeoutError",
+    "ConnectError",
+    "ConnectionLostError",
+    "LimitError",
+    "MissingNameError",
+    "ProtocolError",
+    "RemoteError",
+    "RemoteExit",
+    "RemoteGeneratorExit",
+    "RemoteInterrupt",
+    "RemoteStopIteration",
+    "RemoteValueError",
+    "RpcMagicError",
+    "SessionDiedError",
+    "SessionInUseError",
+    "TransferError",
+    "UnknownFunctionError",
+]
+
+
+def _rebuild(cls: type[RpcMagicError], args: tuple[Any, ...], state: dict[str, Any]) -> RpcMagicError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class RpcMagicError(Exception):
+    """Root of all errors that rpc_magic raises of its own accord."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, dict(self.__dict__))
+
+
+class ConnectError(RpcMagicError):
+    """No connection could be made.
+
+    Attributes:
+        url: what was to be connected to.
+        reason: why it failed, one clause.
+        hint: what to do next, one sentence; may be empty.
+    """
+
+    def __init__(self, url: str, reason: str, hint: str = "") -> None:
+        self.url, self.reason, self.hint = url, reason, hint
+        super().__init__(f"cannot connect to {url}: {reason}." + (f" {hint}" if hint else ""))
+
+
+class AuthenticationError(ConnectError):
+    """The token was refused, or the server could not prove that it knows the token."""
+
+
+class SessionInUseError(ConnectError):
+    """Another client holds the session.
+
+    Attributes:
+        session: its name.
+        holder: who holds it, as "user@host, process 123".
+        since: seconds for which it has been held.
+    """
+
+    def __init__(self, url: str, session: str, holder: str, since: float) -> None:
+        self.session, self.holder, self.since = session, holder, since
+        super().__init__(
+            url,
+            f"session {session!r} is in use by {holder} since {since:.0f} s",
+            "Use --take (take=True) to take it over, or another session name.",
+        )
+
+
+class ConnectionLostError(RpcMagicError):
+    """The connection broke while something was under way.
+
+    Attributes:
+        url: the server.
+        detail: what is known of the cause.
+    """
+
+    def __init__(self, url: str, detail: str = "") -> None:
+        self.url, self.detail = url, detail
+        more = f" ({detail})" if detail else ""
+        super().__init__(f"the connection to {url} was lost{more}; run %rpc_connect (or connect()) again")
+
+
+class SessionDiedError(RpcMagicError):
+    """The process of a session ended.
+
+    Attributes:
+        session: the session's name.
+        cause: how it ended, as "killed by SIGSEGV".
+        last_words: the end of what it wrote to its standard error; may be empty.
+    """
+
+    def __init__(self, session: str, cause: str, last_words: str = "") -> None:
+        self.session, self.cause, self.last_words = session, cause, last_words
+        text = f"the session {session!r} ended ({cause}); its variables are gone. %rpc_restart gives a new one"
+        super().__init__(text + (f"\nIts last words:\n{last_words}" if last_words else ""))
+
+
+class CallTimeoutError(RpcMagicError, TimeoutError):
+    """A call did not end within the time stated for it.
+
+    Attributes:
+        seconds: the stated time.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(f"the call did not end within {seconds:g} s and was interrupted")
+
+
+class UnknownFunctionError(RpcMagicError, LookupError):
+    """The server exposes no function of that name.
+
+    Attributes:
+        name: the name asked for.
+        near: exposed names like it, best first.
+        known: how many functions are exposed.
+    """
+
+    def __init__(self, name: str, near: tuple[str, ...] = (), known: int = 0) -> None:
+        self.name, self.near, self.known = name, tuple(near), known
+        if near:
+            hint = "Did you mean " + " or ".join(repr(n) for n in near) + "?"
+        elif known:
+            hint = f"It exposes {known} others: see dir(conn.functions)."
+        else:
+            hint = "It exposes none: use Server.register, or rpc-magic serve --expose MODULE."
+        super().__init__(f"the server exposes no function {name!r}. {hint}")
+
+
+class MissingNameError(RpcMagicError, NameError):
+    """A variable that was asked for does not exist.
+
+    Attributes:
+        missing: the names that do not exist.
+        where: "in the session" or "here".
+    """
+
+    def __init__(self, missing: tuple[str, ...], where: str) -> None:
+        self.missing, self.where = tuple(missing), where
+        names = ", ".join(repr(n) for n in missing)
+        super().__init__(f"no variable {names} {where}; nothing was changed")
+        self.name = missing[0] if missing else ""
+
+
+class RemoteError(RpcMagicError):
+    """An exception that could not arrive as its own class.
+
+    Attributes:
+        type_name: qualified name of the class it had there.
+        message: its text.
+        traceback: its rendered traceback; may be empty.
+    """
+
+    def __init__(self, type_name: str, message: str, traceback: str = "") -> None:
+        self.type_name, self.message, self.traceback = type_name, message, traceback
+        super().__init__(f"{type_name}: {message}" if message else type_name)
+
+
+class RemoteExit(RemoteError):
+    """The remote code raised SystemExit; the session lives on.
+
+    Attributes:
+        code: the exit code, a number, a text or None.
+    """
+
+    def __init__(self, code: object = None, traceback: str = "") -> None:
+        self.code = code if isinstance(code, (int, str, type(None))) else str(code)
+        super().__init__("SystemExit", "" if code is None else str(code), traceback)
+
+
+class RemoteInterrupt(RemoteError):
+    """The remote code was interrupted (seen through a `Call`)."""
+
+
+class RemoteStopIteration(RemoteError):
+    """The remote code raised StopIteration (seen through a `Call`)."""
+
+
+class RemoteGeneratorExit(RemoteError):
+    """The remote code raised GeneratorExit (seen through a `Call`)."""
+
+
+class RemoteValueError(RpcMagicError):
+    """A value that is elsewhere was used as if it were here; its `.get()` fetches it."""
+
+
+class TransferError(RpcMagicError, TypeError):
+    """An object that cannot travel.
+
+    Attributes:
+        path: where it is, as "model.cache[3].lock"; may be empty.
+        type_name: its type.
+        reason: why it cannot travel, one clause.
+    """
+
+    def __init__(self, path: str, type_name: str, reason: str) -> None:
+        self.path, self.type_name, self.reason = path, type_name, reason
+        where = f"{path} ({type_name})" if path else f"a {type_name} object"
+        super().__init__(f"{where} cannot travel: {reason}")
+
+
+class LimitError(RpcMagicError, ValueError):
+    """Something is over a stated limit.
+
+    Attributes:
+        what: the thing that is too large.
+        size: its size, in `unit`.
+        limit: the largest allowed, in `unit`.
+        setting: the name of the setting that moves the limit.
+    """
+
+    def __init__(self, what: str, size: int, limit: int, unit: str = "bytes", setting: str = "") -> None:
+        self.what, self.size, self.limit, self.unit, self.setting = what, size, limit, unit, setting
+        more = f"; the setting {setting!r} moves the limit" if setting else ""
+        super().__init__(f"{what} has {size:,} {unit}, over the limit of {limit:,}{more}")
+
+
+class ProtocolError(RpcMagicError):
+    """The other side does not speak our protocol, or broke a rule of it (`docs/protocol.md`)."""

@@ -1,0 +1,405 @@
+"""What is said on a data connection (protocol page, section 5).
+
+Each message is a frozen struct, encoded as a msgpack array that starts with the struct's tag. A message travels
+in a frame (`rpc_magic.wire.frames`), whose header names the call it belongs to; objects travel as the frame's
+buffers, never inside a message. A message that says "buffers: x" carries x encoded by `rpc_magic.serial`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, tag_field="t"):
+    """Base of everything that is said on a data connection."""
+
+
+# ---------------------------------------------------------------- client to worker: requests, run in order
+
+
+class DefineFunction(Message, tag=1):
+    """Remember a function under its digest. Buffers: the function."""
+
+    digest: bytes
+
+
+class CallFunction(Message, tag=2):
+    """Call a remembered function. Buffers: ``(args, kwargs)``; none when there are no arguments.
+
+    `parent` is the notebook message that caused the call (JSON), empty outside notebooks.
+    """
+
+    digest: bytes
+    parent: bytes = b""
+
+
+class CallExposed(Message, tag=3):
+    """Call a function that a program exposes. Buffers: ``(args, kwargs)``, plain when `plain`."""
+
+    name: str
+    plain: bool = False
+
+
+class RunCell(Message, tag=4):
+    """Run a cell's text. Buffers: a dict of variables to set first, or none.
+
+    Attributes:
+        source: the text as the user wrote it.
+        outputs: names to bring back as values; None leaves the choice to `automatic`.
+        automatic: report every variable that the cell bound, changed or deleted.
+        delete: names to delete first (they were deleted in the kernel).
+        watch: names the cell can reach whose value the client holds too: they are reported when changed.
+        parent: the notebook message that caused the call (JSON), empty outside notebooks.
+        line_offset: lines above `source` in the notebook's cell (1 for the magic's own line).
+        expression: `source` is one expression whose value is the outcome; it makes no history entry.
+    """
+
+    source: str
+    outputs: tuple[str, ...] | None = None
+    automatic: bool = False
+    delete: tuple[str, ...] = ()
+    watch: tuple[str, ...] = ()
+    parent: bytes = b""
+    line_offset: int = 0
+    expression: bool = False
+
+
+class Push(Message, tag=5):
+    """Set variables. Buffers: a dict of them."""
+
+
+class Pull(Message, tag=6):
+    """Fetch variables. Answer: `Returned` with a dict of them, or `Missing`."""
+
+    names: tuple[str, ...]
+
+
+class Put(Message, tag=7):
+    """Keep a value. Buffers: the value. Answer: `Kept`."""
+
+
+class Get(Message, tag=8):
+    """Fetch a kept value. Answer: `Returned`."""
+
+    key: str
+
+
+class Drop(Message, tag=9):
+    """Forget kept values. No answer; may arrive at any time."""
+
+    keys: tuple[str, ...]
+
+
+class ListFunctions(Message, tag=10):
+    """Ask for the exposed functions. Answer: `FunctionList`."""
+
+
+class Inspect(Message, tag=11):
+    """Ask what `?` shows for a name. Answer: `Inspected`."""
+
+    name: str
+    detail: int = 0
+
+
+class Complete(Message, tag=12):
+    """Ask for completions at `cursor` (in characters) of `text`. Answer: `Completions`."""
+
+    text: str
+    cursor: int
+
+
+class MapTask(Message, tag=13):
+    """One task for the engine. Buffers: the items, a list of argument tuples.
+
+    `digest` names a function that a `DefineFunction` on the same connection has given.
+    """
+
+    digest: bytes
+
+
+# ---------------------------------------------------------------- client to worker: at any time
+
+
+class CancelCall(Message, tag=20):
+    """Take a call that waits out of the queue; a running one is interrupted by the control connection."""
+
+    call: int
+
+
+class InputReply(Message, tag=21):
+    """What the user typed."""
+
+    text: str
+
+
+class Acknowledge(Message, tag=22):
+    """Nothing but the frame header's acknowledged number."""
+
+
+# ---------------------------------------------------------------- both ways
+
+
+class CommMessage(Message, tag=30):
+    """One message of a widget's comm. Buffers: its binary buffers, as they are."""
+
+    kind: str  # comm_open, comm_msg, comm_close
+    comm_id: str
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+    target: str = ""
+
+
+# ---------------------------------------------------------------- worker to client: output
+
+
+class Output(Message, frozen=True):
+    """Base of what a call shows while it runs."""
+
+
+class Stream(Output, tag=40):
+    """Text that was printed. `name` is "stdout" or "stderr"."""
+
+    name: str
+    text: str
+
+
+class Display(Output, tag=41):
+    """A MIME bundle shown by ``display()``; bytes in `data` are binary MIME data, not yet base64.
+
+    `update` asks for an earlier display with the same ``transient["display_id"]`` to be replaced.
+    """
+
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+    transient: dict[str, Any]
+    update: bool = False
+
+
+class ClearOutput(Output, tag=42):
+    """Clear what the call has shown; `wait` for the next output before doing so."""
+
+    wait: bool = False
+
+
+class ExecuteResult(Output, tag=43):
+    """The MIME bundle of the value of a cell's last expression."""
+
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+    execution_count: int
+
+
+class InputRequest(Output, tag=44):
+    """The call asks for a line of text; `password` hides what is typed. Answer: `InputReply`."""
+
+    prompt: str
+    password: bool = False
+
+
+# ---------------------------------------------------------------- worker to client: ends of calls
+
+
+class ValueInfo(msgspec.Struct, frozen=True, array_like=True):
+    """What a `RemoteValue` knows of its value.
+
+    Attributes:
+        key: names the kept value; empty for a value known by its variable only.
+        type_name: as "pandas.DataFrame".
+        size: bytes in memory, as well as it can be told cheaply; -1 when unknown.
+        extent: shape or length, as "336776 rows × 19 columns" or "len 7"; may be empty.
+        preview: the start of its repr, one line; may be empty.
+        bundle: the MIME bundle rendered there, when it was a cell's value.
+        metadata: of the bundle.
+        reason: why it did not come back by itself, one clause; empty when it only waits to be asked for.
+    """
+
+    key: str
+    type_name: str
+    size: int = -1
+    extent: str = ""
+    preview: str = ""
+    bundle: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+    reason: str = ""
+
+
+class ErrorRecord(msgspec.Struct, frozen=True, array_like=True):
+    """An exception as text, which arrives whatever the exception is.
+
+    Attributes:
+        kind: "error", "exit" (SystemExit), "interrupt" (KeyboardInterrupt), "stop" (StopIteration) or
+            "generator_exit".
+        type_name: qualified name of its class, as "json.decoder.JSONDecodeError".
+        message: ``str(error)``.
+        traceback: its plain rendered traceback, remote frames only.
+        rendered: lines for a notebook, with ANSI colours.
+    """
+
+    kind: str
+    type_name: str
+    message: str
+    traceback: str
+    rendered: tuple[str, ...] = ()
+
+
+class Outcome(Message, frozen=True):
+    """Base of what ends a call; each call gets exactly one."""
+
+
+class Returned(Outcome, tag=60):
+    """The value. Buffers: it, plain when `plain`; none for None."""
+
+    plain: bool = False
+
+
+class Kept(Outcome, tag=61):
+    """The value stays in the session."""
+
+    info: ValueInfo
+
+
+class Failed(Outcome, tag=62):
+    """The call raised. Buffers: the exception when it can travel, else none."""
+
+    error: ErrorRecord
+
+
+class CellDone(Outcome, tag=63):
+    """A cell has ended, well or not. Buffers: ``(exception, value, names)``.
+
+    `exception` is None when there was none or it cannot travel; `value` is the value of the last expression when
+    `value_here`; `names` is a dict of variables that come back as values.
+
+    Attributes:
+        execution_count: the session's own count.
+        duration: seconds.
+        error: set when the cell raised.
+        has_value: the cell's last expression has a value other than None.
+        value_here: it is in the buffers.
+        value: else what is known of it.
+        kept: variables that were bound or changed and stay there until they are asked for.
+        deleted: variables that the cell deleted.
+        notes: sentences for the user, as about variables that cannot travel.
+    """
+
+    execution_count: int
+    duration: float
+    error: ErrorRecord | None = None
+    has_value: bool = False
+    value_here: bool = False
+    value: ValueInfo | None = None
+    kept: dict[str, ValueInfo] = {}
+    deleted: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Missing(Outcome, tag=64):
+    """Variables that were asked for do not exist."""
+
+    names: tuple[str, ...]
+
+
+class NeedFunction(Outcome, tag=65):
+    """The digest is not known (any more): define the function and call again."""
+
+    digest: bytes
+
+
+class UnknownFunction(Outcome, tag=66):
+    """No function of that name is exposed."""
+
+    name: str
+    near: tuple[str, ...]
+    known: int
+
+
+class FunctionInfo(msgspec.Struct, frozen=True, array_like=True):
+    """An exposed function: `signature` as "(a, b=2)", `doc` its docstring."""
+
+    name: str
+    signature: str
+    doc: str
+
+
+class FunctionList(Outcome, tag=67):
+    """The exposed functions."""
+
+    functions: tuple[FunctionInfo, ...]
+
+
+class Inspected(Outcome, tag=68):
+    """What `?` shows, as MIME bundle; empty when the name does not exist."""
+
+    data: dict[str, str]
+
+
+class Completions(Outcome, tag=69):
+    """Completions that replace ``text[start:end]``."""
+
+    matches: tuple[str, ...]
+    start: int
+    end: int
+
+
+class OverLimit(Outcome, tag=70):
+    """Something was over a limit; nothing was done. Fields as `LimitError`'s."""
+
+    what: str
+    size: int
+    limit: int
+    unit: str
+    setting: str
+
+
+class Refused(Outcome, tag=71):
+    """The server does not do this; `reason` is a sentence that says why and what to do."""
+
+    reason: str
+
+
+Request = (
+    DefineFunction
+    | CallFunction
+    | CallExposed
+    | RunCell
+    | Push
+    | Pull
+    | Put
+    | Get
+    | Drop
+    | ListFunctions
+    | Inspect
+    | Complete
+    | MapTask
+    | CancelCall
+    | InputReply
+    | Acknowledge
+    | CommMessage
+)
+Answer = (
+    CommMessage
+    | Stream
+    | Display
+    | ClearOutput
+    | ExecuteResult
+    | InputRequest
+    | Returned
+    | Kept
+    | Failed
+    | CellDone
+    | Missing
+    | NeedFunction
+    | UnknownFunction
+    | FunctionList
+    | Inspected
+    | Completions
+    | OverLimit
+    | Refused
+    | Acknowledge
+)
+
+encode = msgspec.msgpack.Encoder().encode
+decode_request = msgspec.msgpack.Decoder(Request).decode
+decode_answer = msgspec.msgpack.Decoder(Answer).decode

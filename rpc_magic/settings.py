@@ -1,0 +1,94 @@
+"""Every limit and default, with its unit and its reason, in one frozen class a layer.
+
+A limit that guards against a hostile or broken peer is applied before memory is taken for what it limits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ClientSettings", "ServerSettings", "WireLimits", "WorkerSettings"]
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class WireLimits:
+    """What one frame may hold.
+
+    Attributes:
+        message: bytes of a frame's message; messages are small, objects travel as buffers.
+        buffers: number of buffers of a frame (a frame of a data frame with many columns needs some thousands).
+        payload: bytes of all buffers of a frame together.
+    """
+
+    message: int = 64 * MIB
+    buffers: int = 1 << 18
+    payload: int = 4 * GIB
+
+
+CONTROL_LIMITS = WireLimits(message=4 * MIB, buffers=0, payload=0)
+"""Control messages carry no objects; the largest holds a client's environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """The supervisor's and keeper's.
+
+    Attributes:
+        handshake_seconds: from accept to the end of the handshake, in total.
+        unproved: connections that may be in their handshake at once; more are closed at accept.
+        sessions: sessions at once.
+        vanished_seconds: a private session lives this long after its client vanished.
+        session_ttl: a named session without a client lives this long while idle, in seconds.
+        silent_seconds: a client not heard from for this long may be replaced without being asked.
+        orphan_seconds: workers live this long without a supervisor, so that a new one can adopt them.
+        drained: bytes of a worker's file descriptors 1 and 2 that the keeper holds for it at most.
+        last_words: bytes of its standard error that are kept to explain its death.
+        end_seconds: between asking a worker to end and killing it.
+    """
+
+    handshake_seconds: float = 10.0
+    unproved: int = 256
+    sessions: int = 64
+    vanished_seconds: float = 600.0
+    session_ttl: float = 24 * 3600.0
+    silent_seconds: float = 40.0
+    orphan_seconds: float = 600.0
+    drained: int = 8 * MIB
+    last_words: int = 8 * KIB
+    end_seconds: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """A session's.
+
+    Attributes:
+        takeover_seconds: a call that has run for this long hands the reading of its connection to a helper thread.
+        park_seconds: without calls for this long the helper thread stops ticking.
+        eager: pickled bytes up to which plain values come back by themselves.
+        functions: functions remembered by digest; the oldest is forgotten first and sent again when needed.
+    """
+
+    takeover_seconds: float = 0.005
+    park_seconds: float = 1.0
+    eager: int = 1 * MIB
+    functions: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """The client's.
+
+    Attributes:
+        connect_seconds: default time to connect.
+        ping_seconds: between two pings of the control connection.
+        lost_seconds: how long to wait for the server's word on why a data connection ended.
+        upload_warning: bytes of variables sent for one cell above which the size is said first.
+    """
+
+    connect_seconds: float = 10.0
+    ping_seconds: float = 2.0
+    lost_seconds: float = 1.0
+    upload_warning: int = 100 * 1000 * 1000

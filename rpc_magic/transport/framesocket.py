@@ -1,0 +1,174 @@
+"""Frames over one non-blocking stream socket.
+
+Theory of operation. Any thread may send; what the kernel does not take at once is kept, in order, and leaves by
+`flush`, which whoever watches the socket calls when it is writable. One thread at a time may read; a second one
+finds nothing. A frame's numbers are given under the same lock under which its bytes are sent or queued, so they
+rise in the order of the wire.
+
+Interrupt-safety: a KeyboardInterrupt between a system call and the note of its result would lose count of bytes.
+`send`, `flush` and `read` must therefore run where SIGINT does not raise: on a thread other than the main one, or
+with the main thread's handler held back (the caller's business, as the two sides hold it back differently).
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from rpc_magic.settings import WireLimits
+from rpc_magic.wire.frames import Buffer, Frame, FrameReader, encode_frame
+
+__all__ = ["FrameSocket"]
+
+_SOCKET_BUFFER = 1 << 22
+_PIECES = 64  # buffers handed to one sendmsg; IOV_MAX is 1024, and locking so much memory at once gains nothing
+_PIECE = 1 << 24
+
+
+class FrameSocket:
+    """Frames over one connected stream socket, which it owns.
+
+    Args:
+        sock: the socket; made non-blocking.
+        limits: what a received frame may hold.
+
+    Attributes:
+        bytes_sent, bytes_received: so far.
+    """
+
+    def __init__(self, sock: socket.socket, limits: WireLimits | None = None) -> None:
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                sock.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
+        self._sock = sock
+        self._reader = FrameReader(limits)
+        self._reading = threading.Lock()
+        self._sending = threading.Lock()
+        self._queue: deque[memoryview] = deque()
+        self._seq = 0
+        self._closed = False
+        self.bytes_sent = 0
+        self.bytes_received = 0
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, -1 when closed."""
+        return self._sock.fileno()
+
+    @property
+    def has_unsent(self) -> bool:
+        """True while something waits for the socket to become writable."""
+        return bool(self._queue)
+
+    @property
+    def is_closed(self) -> bool:
+        """True after `close`."""
+        return self._closed
+
+    def send(self, call: int, message: bytes, buffers: Sequence[Buffer] = ()) -> bool:
+        """Send a frame, or queue what the kernel does not take.
+
+        Buffers are referred to until they have left: they must not change before `has_unsent` is False.
+
+        Returns:
+            True when all of it has left.
+
+        Raises:
+            OSError: the connection is gone.
+        """
+        with self._sending:
+            self._seq += 1
+            pieces = encode_frame(call, self._seq, self._reader.last_seq, message, buffers)
+            if not self._queue:
+                if len(pieces) == 1:
+                    piece = pieces[0]
+                    try:
+                        sent = self._sock.send(piece)
+                    except BlockingIOError:
+                        sent = 0
+                    self.bytes_sent += sent
+                    if sent == len(piece):
+                        return True
+                    self._queue.append(memoryview(piece)[sent:])
+                    return False
+                self._queue.extend(map(memoryview, pieces))
+                return self._drain()
+            self._queue.extend(map(memoryview, pieces))
+            return False
+
+    def flush(self) -> bool:
+        """Send what waits, as far as the kernel takes it; return True when nothing waits any more.
+
+        Raises:
+            OSError: the connection is gone.
+        """
+        with self._sending:
+            return self._drain()
+
+    def flush_all(self) -> None:
+        """Send all that waits, however long the other side takes to read it.
+
+        Raises:
+            OSError: the connection is gone.
+        """
+        poll = None
+        while not self.flush():
+            if poll is None:
+                poll = select.poll()
+                poll.register(self._sock, select.POLLOUT)
+            poll.poll(1000)
+
+    def _drain(self) -> bool:
+        queue = self._queue
+        while queue:
+            pieces = [piece[:_PIECE] for piece, _ in zip(queue, range(_PIECES), strict=False)]
+            try:
+                sent = self._sock.sendmsg(pieces) if len(pieces) > 1 else self._sock.send(pieces[0])
+            except BlockingIOError:
+                return False
+            self.bytes_sent += sent
+            while sent:
+                head = queue[0]
+                if sent < len(head):
+                    queue[0] = head[sent:]
+                    break
+                sent -= len(head)
+                queue.popleft()
+        return True
+
+    def read(self) -> list[Frame]:
+        """Return the frames that have arrived, without waiting; [] when there is none, or another thread reads.
+
+        Raises:
+            EOFError: the other side has closed.
+            OSError: the connection is gone.
+            ProtocolError: what came is no frame.
+        """
+        if not self._reading.acquire(blocking=False):
+            return []
+        try:
+            reader = self._reader
+            while True:
+                try:
+                    n = self._sock.recv_into(reader.buffer_to_fill())
+                except BlockingIOError:
+                    return []
+                if not n:
+                    raise EOFError("the other side closed the connection")
+                self.bytes_received += n
+                frames = reader.filled(n)
+                if frames or reader.is_between_frames:
+                    return frames
+        finally:
+            self._reading.release()
+
+    def close(self) -> None:
+        """Close the socket; what waits is dropped. May be called more than once."""
+        self._closed = True
+        self._queue.clear()
+        self._sock.close()

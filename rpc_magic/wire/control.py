@@ -1,0 +1,193 @@
+"""What is said on a control connection, between a client and the supervisor (protocol page, section 6).
+
+The state that a client shows comes from here, so it stays true while a session's process is deep in C code. No
+objects travel on a control connection.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Control(msgspec.Struct, frozen=True, array_like=True, tag_field="t"):
+    """Base of everything that is said on a control connection."""
+
+
+class ClientInfo(msgspec.Struct, frozen=True, array_like=True):
+    """Who attaches, and what a session on the client's own machine starts with.
+
+    Attributes:
+        pid, host, user: of the client process.
+        python: major, minor, and the number of the bytecode format.
+        cwd, path, environ: folder, `sys.path` and environment; empty unless the server is on the same machine.
+    """
+
+    pid: int
+    host: str
+    user: str
+    python: tuple[int, int, int]
+    cwd: str = ""
+    path: tuple[str, ...] = ()
+    environ: dict[str, str] = {}
+
+
+# ---------------------------------------------------------------- client to supervisor
+
+
+class Attach(Control, tag=1):
+    """Open a session, or attach to a living one.
+
+    `session` names it; empty asks for a private one. `take` takes it over from another client.
+    """
+
+    session: str
+    take: bool
+    client: ClientInfo
+
+
+class Ping(Control, tag=2):
+    """Are you there, and what runs? Answer: `Pong`."""
+
+    number: int
+
+
+class Interrupt(Control, tag=3):
+    """Interrupt the call while it is the one that runs; 0 means whatever runs. No answer."""
+
+    call: int
+
+
+class Restart(Control, tag=4):
+    """End the session's process and give it a new one. Answer: `Attached`."""
+
+    client: ClientInfo
+
+
+class Detach(Control, tag=5):
+    """The client leaves; `end` ends the session too. No answer."""
+
+    end: bool
+
+
+class ListSessions(Control, tag=6):
+    """Which sessions are there? Answer: `Sessions`."""
+
+
+# ---------------------------------------------------------------- supervisor to client
+
+
+class Welcome(Control, tag=20):
+    """The first message on a control connection.
+
+    Attributes:
+        name, url: the server's.
+        pid: the supervisor's.
+        host, user: of the server.
+        machine: tells whether client and server share a machine (and boot).
+        python: as in `ClientInfo`.
+        versions: of Python and of the packages that matter.
+        has_sessions: it runs cells and functions.
+        has_functions: a program behind it exposes functions.
+        plain_arguments: those take plain data only.
+        payload: bytes of buffers that a frame may hold.
+    """
+
+    name: str
+    url: str
+    pid: int
+    host: str
+    user: str
+    machine: str
+    python: tuple[int, int, int]
+    versions: dict[str, str]
+    has_sessions: bool
+    has_functions: bool
+    plain_arguments: bool
+    payload: int
+
+
+class Attached(Control, tag=21):
+    """The session is there. `ticket` opens data connections to it; `is_new` when it was made for this client."""
+
+    session: str
+    ticket: bytes
+    worker_pid: int
+    is_new: bool
+
+
+class NotAttached(Control, tag=22):
+    """No session: `kind` is "in_use", "busy", "failed" or "no_sessions".
+
+    `holder` and `since` (seconds) are said for "in_use"; `reason` is a clause.
+    """
+
+    kind: str
+    reason: str
+    holder: str = ""
+    since: float = 0.0
+
+
+class Pong(Control, tag=23):
+    """The answer to a ping, and what the supervisor knows of the session without asking it.
+
+    Attributes:
+        number: the ping's.
+        state: "none", "idle", "busy" or "ended".
+        call: the call that runs, 0 for none.
+        busy_seconds: for how long it has run.
+        memory: resident bytes of the session's process.
+        cpu_seconds: processor time that it has used.
+    """
+
+    number: int
+    state: str
+    call: int = 0
+    busy_seconds: float = 0.0
+    memory: int = 0
+    cpu_seconds: float = 0.0
+
+
+class SessionEnded(Control, tag=24):
+    """The session's process has ended: how, and the end of its standard error."""
+
+    session: str
+    ticket: bytes
+    cause: str
+    last_words: str
+
+
+class Taken(Control, tag=25):
+    """Another client has taken the session over."""
+
+    holder: str
+
+
+class SessionInfo(msgspec.Struct, frozen=True, array_like=True):
+    """One session of the server. `client` is empty when none is attached; times in seconds."""
+
+    name: str
+    is_private: bool
+    pid: int
+    state: str
+    age: float
+    client: str
+
+
+class Sessions(Control, tag=26):
+    """The server's sessions."""
+
+    sessions: tuple[SessionInfo, ...]
+
+
+class Goodbye(Control, tag=27):
+    """The server ends; `reason` is a clause."""
+
+    reason: str
+
+
+ToSupervisor = Attach | Ping | Interrupt | Restart | Detach | ListSessions
+ToClient = Welcome | Attached | NotAttached | Pong | SessionEnded | Taken | Sessions | Goodbye
+
+encode = msgspec.msgpack.Encoder().encode
+decode_to_supervisor = msgspec.msgpack.Decoder(ToSupervisor).decode
+decode_to_client = msgspec.msgpack.Decoder(ToClient).decode

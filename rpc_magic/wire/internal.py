@@ -1,0 +1,154 @@
+"""What a server's own processes say to each other, one message a packet, descriptors beside it.
+
+These never leave the machine: supervisor, keeper, workers and the exposing program are joined by sequenced-packet
+Unix sockets (`rpc_magic.transport.packets`).
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+import msgspec
+
+
+class Internal(msgspec.Struct, frozen=True, array_like=True, tag_field="t"):
+    """Base of everything that is said between a server's processes."""
+
+
+# ---------------------------------------------------------------- supervisor to keeper
+
+
+class Fork(Internal, tag=1):
+    """Make a worker. Descriptors: none. Answer: `Forked`.
+
+    `cwd`, `path`, `environ` are the client's when it is on the same machine; empty keeps the server's.
+    """
+
+    ticket: bytes
+    session: str
+    cwd: str
+    path: tuple[str, ...]
+    environ: dict[str, str]
+    payload: int
+
+
+class EndWorker(Internal, tag=2):
+    """End a worker and all its descendants; `Exited` follows."""
+
+    ticket: bytes
+
+
+class EndAll(Internal, tag=3):
+    """End all workers, then yourself."""
+
+
+# ---------------------------------------------------------------- keeper to supervisor
+
+
+class KeeperReady(Internal, tag=10):
+    """The template is loaded; `versions` are those of the packages in it."""
+
+    versions: dict[str, str]
+
+
+class Forked(Internal, tag=11):
+    """A worker is there. Descriptors: the supervisor's end of its link, its status page."""
+
+    ticket: bytes
+    pid: int
+
+
+class ForkFailed(Internal, tag=12):
+    """No worker could be made."""
+
+    ticket: bytes
+    reason: str
+
+
+class Exited(Internal, tag=13):
+    """A worker has ended: `cause` as "killed by SIGSEGV", and the end of its standard error."""
+
+    ticket: bytes
+    pid: int
+    cause: str
+    last_words: str
+
+
+# ---------------------------------------------------------------- supervisor to worker, and to an exposing program
+
+
+class Adopt(Internal, tag=20):
+    """Serve this connection. Descriptor: the proved socket."""
+
+    role: int
+    client: bytes
+    resume: int
+
+
+# ---------------------------------------------------------------- worker and keeper
+
+
+class Drained(Internal, tag=30):
+    """Keeper to worker: what was written to file descriptor `fd` (1 or 2); `dropped` bytes are missing before it."""
+
+    fd: int
+    data: bytes
+    dropped: int = 0
+
+
+class SyncOutput(Internal, tag=31):
+    """Worker to keeper: send everything that has been written so far, then answer `Synced`."""
+
+    number: int
+
+
+class Synced(Internal, tag=32):
+    """Keeper to worker: all that was written before `SyncOutput` has been sent."""
+
+    number: int
+
+
+class ForkEngine(Internal, tag=33):
+    """Worker to keeper: make `count` processes for the engine. Answer: `EngineForked`."""
+
+    count: int
+
+
+class EngineForked(Internal, tag=34):
+    """Keeper to worker. Descriptors: one stream socket for each of `pids`."""
+
+    pids: tuple[int, ...]
+
+
+AnyInternal = (
+    Fork
+    | EndWorker
+    | EndAll
+    | KeeperReady
+    | Forked
+    | ForkFailed
+    | Exited
+    | Adopt
+    | Drained
+    | SyncOutput
+    | Synced
+    | ForkEngine
+    | EngineForked
+)
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(AnyInternal).decode
+
+
+STATUS_PAGE = Struct("=QdQQ")
+"""A worker's status page, shared memory of one page (native byte order: it never leaves the machine).
+
+Call that runs now (0 for none), when it began (CLOCK_MONOTONIC, seconds), call that an interrupt is meant for
+(0 for any), bytes that the keeper has drained from its descriptors. The first two are written by the worker, the
+third by the supervisor just before it sends SIGINT, the fourth by the keeper; each is one aligned word.
+"""
+
+CURRENT_AT, BEGAN_AT, WANTED_AT, DRAINED_AT = 0, 8, 16, 24
+"""Offsets of the four words."""
+
+PAGE_SIZE = 4096

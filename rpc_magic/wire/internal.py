@@ -1,7 +1,7 @@
 """What a server's own processes say to each other, one message a packet, descriptors beside it.
 
-These never leave the machine: supervisor, keeper, workers and the exposing program are joined by sequenced-packet
-Unix sockets (`rpc_magic.transport.packets`).
+These never leave the machine: supervisor, keeper, workers and the exposing program are joined by
+sequenced-packet Unix sockets (`rpc_magic.transport.packets`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Internal(msgspec.Struct, frozen=True, array_like=True, tag_field="t"):
 # ---------------------------------------------------------------- supervisor to keeper
 
 
-class Fork(Internal, tag=1):
+class Fork(Internal, tag=1, frozen=True):
     """Make a worker. Descriptors: none. Answer: `Forked`.
 
     `cwd`, `path`, `environ` are the client's when it is on the same machine; empty keeps the server's.
@@ -32,40 +32,40 @@ class Fork(Internal, tag=1):
     payload: int
 
 
-class EndWorker(Internal, tag=2):
+class EndWorker(Internal, tag=2, frozen=True):
     """End a worker and all its descendants; `Exited` follows."""
 
     ticket: bytes
 
 
-class EndAll(Internal, tag=3):
+class EndAll(Internal, tag=3, frozen=True):
     """End all workers, then yourself."""
 
 
 # ---------------------------------------------------------------- keeper to supervisor
 
 
-class KeeperReady(Internal, tag=10):
+class KeeperReady(Internal, tag=10, frozen=True):
     """The template is loaded; `versions` are those of the packages in it."""
 
     versions: dict[str, str]
 
 
-class Forked(Internal, tag=11):
+class Forked(Internal, tag=11, frozen=True):
     """A worker is there. Descriptors: the supervisor's end of its link, its status page."""
 
     ticket: bytes
     pid: int
 
 
-class ForkFailed(Internal, tag=12):
+class ForkFailed(Internal, tag=12, frozen=True):
     """No worker could be made."""
 
     ticket: bytes
     reason: str
 
 
-class Exited(Internal, tag=13):
+class Exited(Internal, tag=13, frozen=True):
     """A worker has ended: `cause` as "killed by SIGSEGV", and the end of its standard error."""
 
     ticket: bytes
@@ -74,10 +74,16 @@ class Exited(Internal, tag=13):
     last_words: str
 
 
-# ---------------------------------------------------------------- supervisor to worker, and to an exposing program
+class ProgramReady(Internal, tag=14, frozen=True):
+    """Exposing program to supervisor: its functions are registered."""
+
+    names: tuple[str, ...]
 
 
-class Adopt(Internal, tag=20):
+# ---------------------------------------------------------------- supervisor to worker and exposing program
+
+
+class Adopt(Internal, tag=20, frozen=True):
     """Serve this connection. Descriptor: the proved socket."""
 
     role: int
@@ -88,33 +94,33 @@ class Adopt(Internal, tag=20):
 # ---------------------------------------------------------------- worker and keeper
 
 
-class Drained(Internal, tag=30):
-    """Keeper to worker: what was written to file descriptor `fd` (1 or 2); `dropped` bytes are missing before it."""
+class Drained(Internal, tag=30, frozen=True):
+    """Keeper to worker: what was written to descriptor `fd` (1 or 2); `dropped` bytes are missing before it."""
 
     fd: int
     data: bytes
     dropped: int = 0
 
 
-class SyncOutput(Internal, tag=31):
+class SyncOutput(Internal, tag=31, frozen=True):
     """Worker to keeper: send everything that has been written so far, then answer `Synced`."""
 
     number: int
 
 
-class Synced(Internal, tag=32):
+class Synced(Internal, tag=32, frozen=True):
     """Keeper to worker: all that was written before `SyncOutput` has been sent."""
 
     number: int
 
 
-class ForkEngine(Internal, tag=33):
+class ForkEngine(Internal, tag=33, frozen=True):
     """Worker to keeper: make `count` processes for the engine. Answer: `EngineForked`."""
 
     count: int
 
 
-class EngineForked(Internal, tag=34):
+class EngineForked(Internal, tag=34, frozen=True):
     """Keeper to worker. Descriptors: one stream socket for each of `pids`."""
 
     pids: tuple[int, ...]
@@ -128,6 +134,7 @@ AnyInternal = (
     | Forked
     | ForkFailed
     | Exited
+    | ProgramReady
     | Adopt
     | Drained
     | SyncOutput
@@ -144,8 +151,8 @@ STATUS_PAGE = Struct("=QdQQ")
 """A worker's status page, shared memory of one page (native byte order: it never leaves the machine).
 
 Call that runs now (0 for none), when it began (CLOCK_MONOTONIC, seconds), call that an interrupt is meant for
-(0 for any), bytes that the keeper has drained from its descriptors. The first two are written by the worker, the
-third by the supervisor just before it sends SIGINT, the fourth by the keeper; each is one aligned word.
+(0 for any), bytes that the keeper has drained from its descriptors. The first two are written by the worker,
+the third by the supervisor just before it sends SIGINT, the fourth by the keeper; each is one aligned word.
 """
 
 CURRENT_AT, BEGAN_AT, WANTED_AT, DRAINED_AT = 0, 8, 16, 24

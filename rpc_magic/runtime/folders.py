@@ -1,0 +1,66 @@
+"""The private folders: mode 0700, owned by the user, checked at each use."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from rpc_magic.errors import RpcMagicError
+
+__all__ = ["private_folder", "runtime_folder", "socket_path"]
+
+_SOCKET_PATH_MAX = 100
+"""Bytes of a Unix socket's path that every system takes (sockaddr_un holds 108 on Linux, 104 elsewhere)."""
+
+
+def private_folder(path: Path) -> Path:
+    """Make `path` (mode 0700) if it does not exist, check it, and return it.
+
+    Raises:
+        RpcMagicError: someone else owns it, or others may look into it.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.lstat()
+    if not hasattr(os, "getuid"):
+        return path
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise RpcMagicError(
+            f"{path} must be a folder of yours that nobody else can enter (mode 0700); "
+            f"look at it, and remove it or run: chmod 700 {path}"
+        )
+    return path
+
+
+def runtime_folder() -> Path:
+    """Return this user's runtime folder, which holds tokens, sockets and records of servers.
+
+    It is `$RPC_MAGIC_RUNTIME_DIR` where that is set, else the platform's place for such things.
+
+    Raises:
+        RpcMagicError: see `private_folder`.
+    """
+    stated = os.environ.get("RPC_MAGIC_RUNTIME_DIR")
+    if stated:
+        return private_folder(Path(stated))
+    base = platformdirs.user_runtime_path("rpc_magic")
+    if not base.parent.is_dir():
+        # No login manager has made /run/user/N: a folder of the temporary place, under a name of our own.
+        user = os.getuid() if hasattr(os, "getuid") else "me"
+        base = Path(tempfile.gettempdir(), f"rpc_magic-{user}")
+    return private_folder(base)
+
+
+def socket_path(name: str) -> Path:
+    """Return a path for a Unix socket, in the runtime folder or, where that is too deep, in a short private one.
+
+    Raises:
+        RpcMagicError: see `private_folder`.
+    """
+    path = runtime_folder() / name
+    if len(os.fsencode(path)) <= _SOCKET_PATH_MAX:
+        return path
+    return private_folder(Path("/tmp", f"rpcm-{os.getuid()}")) / name  # noqa: S108 - owner and mode are checked

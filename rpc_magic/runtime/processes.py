@@ -1,0 +1,51 @@
+"""Facts about processes that need no library: who is alive, and whether it is still the same one."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import importlib.util
+import os
+import socket
+import sys
+from pathlib import Path
+
+__all__ = ["machine_id", "python_tag", "start_time", "user_name"]
+
+
+def start_time(pid: int) -> int:
+    """Return when a process started, in clock ticks since boot; 0 when it is gone or cannot be told.
+
+    Together with the id it names a process for good: ids are used again, moments are not.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return 0
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return 0 if fields[0] in b"ZX" else int(fields[19])
+
+
+def machine_id() -> str:
+    """Return a text that two processes share exactly when they run on one machine, in one boot and container."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    with contextlib.suppress(OSError):
+        parts.append(str(Path("/proc/self/ns/mnt").readlink()))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def user_name() -> str:
+    """Return the user's name, or its number where it has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+
+
+def python_tag() -> tuple[int, int, int]:
+    """Return Python's major and minor version and the number of its bytecode format."""
+    magic = int.from_bytes(importlib.util.MAGIC_NUMBER[:2], "little")
+    return sys.version_info.major, sys.version_info.minor, magic

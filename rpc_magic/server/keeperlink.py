@@ -1,0 +1,124 @@
+"""The supervisor's side of its keeper: ask for workers, hear of their ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import mmap
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rpc_magic.errors import RpcMagicError
+from rpc_magic.transport.packets import PacketSocket, close_all
+from rpc_magic.wire import internal
+
+__all__ = ["KeeperLink", "WorkerHandle"]
+
+
+@dataclass(slots=True)
+class WorkerHandle:
+    """A living worker, as the supervisor holds it.
+
+    Attributes:
+        pid: of its process.
+        link: the packet socket over which it is given connections.
+        page: its status page.
+    """
+
+    pid: int
+    link: PacketSocket
+    page: mmap.mmap
+
+    def close(self) -> None:
+        """Let go of the worker; it lives on if it lives."""
+        self.link.close()
+        self.page.close()
+
+
+class KeeperLink:
+    """Talks to the keeper; belongs to the running event loop.
+
+    Args:
+        sock: the packet socket to it.
+        on_exit: called when a worker has ended.
+        on_gone: called when the keeper itself is gone.
+    """
+
+    def __init__(
+        self, sock: socket.socket, on_exit: Callable[[internal.Exited], None], on_gone: Callable[[], None]
+    ) -> None:
+        self._packets = PacketSocket(sock)
+        self._on_exit, self._on_gone = on_exit, on_gone
+        self._waiting: dict[bytes, asyncio.Future[WorkerHandle]] = {}
+        self._loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[dict[str, str]] = self._loop.create_future()
+        self._loop.add_reader(self._packets.fileno(), self._readable)
+
+    async def fork(self, request: internal.Fork) -> WorkerHandle:
+        """Have a worker made.
+
+        Raises:
+            RpcMagicError: it could not be made.
+        """
+        await asyncio.shield(self.ready)
+        answer = self._waiting[request.ticket] = self._loop.create_future()
+        self._say(request)
+        return await answer
+
+    def end(self, ticket: bytes) -> None:
+        """Have a worker ended; `on_exit` follows."""
+        self._say(internal.EndWorker(ticket))
+
+    def end_all(self) -> None:
+        """Have all workers and the keeper ended."""
+        with contextlib.suppress(OSError):
+            self._say(internal.EndAll())
+
+    def close(self) -> None:
+        """Stop listening to the keeper."""
+        self._loop.remove_reader(self._packets.fileno())
+        self._packets.close()
+
+    def _say(self, message: internal.Internal) -> None:
+        self._packets.send(message)
+
+    def _readable(self) -> None:
+        try:
+            while received := self._packets.receive():
+                self._hear(*received)
+        except EOFError:
+            self._loop.remove_reader(self._packets.fileno())
+            gone = RpcMagicError("the server's keeper process has ended")
+            for answer in (self.ready, *self._waiting.values()):
+                if not answer.done():
+                    answer.set_exception(gone)
+                    answer.exception()  # taken note of: nobody may be waiting
+            self._waiting.clear()
+            self._on_gone()
+
+    def _hear(self, message: internal.AnyInternal, descriptors: list[int]) -> None:
+        match message:
+            case internal.KeeperReady():
+                self.ready.set_result(message.versions)
+            case internal.Forked():
+                link, page = descriptors
+                handle = WorkerHandle(
+                    message.pid, PacketSocket.from_descriptor(link), mmap.mmap(page, internal.PAGE_SIZE)
+                )
+                os.close(page)
+                waiting = self._waiting.pop(message.ticket, None)
+                if waiting is None or waiting.done():
+                    handle.close()
+                    self.end(message.ticket)
+                else:
+                    waiting.set_result(handle)
+            case internal.ForkFailed():
+                waiting = self._waiting.pop(message.ticket, None)
+                if waiting is not None and not waiting.done():
+                    waiting.set_exception(RpcMagicError(message.reason))
+            case internal.Exited():
+                self._on_exit(message)
+            case _:
+                close_all(descriptors)

@@ -1,0 +1,78 @@
+"""Opening the listening socket, with errors that say what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+
+from rpc_magic.errors import ConnectError
+from rpc_magic.runtime.addresses import Address, parse_address
+
+__all__ = ["listen"]
+
+_BACKLOG = 512
+
+
+def listen(url: str) -> tuple[socket.socket, Address]:
+    """Listen at `url`; return the socket and the address with its real port.
+
+    Raises:
+        ConnectError: the address is wrong, taken or not ours.
+    """
+    address = parse_address(url)
+    if address.scheme == "unix":
+        return _listen_unix(address), address
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((address.host, address.port))
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConnectError(
+                url, f"port {address.port} is taken by another program", "Use --port 0 to get a free one."
+            ) from error
+        raise ConnectError(url, f"cannot listen there: {error.strerror}") from error
+    sock.listen(_BACKLOG)
+    sock.setblocking(False)
+    return sock, address._replace(port=sock.getsockname()[1])
+
+
+def _listen_unix(address: Address) -> socket.socket:
+    path = Path(address.path)
+    parent = path.parent
+    try:
+        mode = parent.stat()
+        if mode.st_uid not in {os.getuid(), 0} or stat.S_IMODE(mode.st_mode) & 0o022 and not mode.st_mode & stat.S_ISVTX:
+            raise ConnectError(address.url, f"others may write to {parent}", "Use a folder of your own.")
+        _remove_stale(path, address)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            sock.bind(str(path))
+        finally:
+            os.umask(before)
+    except OSError as error:
+        raise ConnectError(address.url, f"cannot listen there: {error.strerror or error}") from error
+    sock.listen(_BACKLOG)
+    sock.setblocking(False)
+    return sock
+
+
+def _remove_stale(path: Path, address: Address) -> None:
+    """Remove a socket on which nobody listens any more; leave anything else alone."""
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise ConnectError(address.url, "there is a file that is no socket", "Remove it, or use another path.")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink()
+            return
+    raise ConnectError(address.url, "another server listens there", "Use another path.")

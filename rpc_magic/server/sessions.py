@@ -1,0 +1,279 @@
+"""The server's sessions: who holds them, what they do, and when they end.
+
+One session is one worker process. Its state changes only here:
+
+====================  ====================================================
+state                 means
+====================  ====================================================
+starting              the keeper has been asked for a worker
+alive                 the worker is there
+ending                the worker has been told to end
+ended                 the worker is gone (the session leaves the table)
+====================  ====================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import Protocol
+
+import psutil
+
+from rpc_magic.errors import RpcMagicError
+from rpc_magic.server.keeperlink import KeeperLink, WorkerHandle
+from rpc_magic.settings import ServerSettings, WireLimits
+from rpc_magic.wire import control, internal
+from rpc_magic.wire.handshake import Role
+
+__all__ = ["Holder", "Session", "SessionError", "SessionTable"]
+
+_WORD = Struct("=Q")
+_MOMENT = Struct("=d")
+
+
+class Holder(Protocol):
+    """A client's control connection, as a session knows it."""
+
+    client_id: bytes
+    title: str
+    heard: float
+
+    def say(self, message: control.Control) -> None:
+        """Send a message."""
+
+    def close(self) -> None:
+        """End the connection once what was said has left."""
+
+
+class SessionError(RpcMagicError):
+    """A session cannot be had; `answer` is what the client is told."""
+
+    def __init__(self, answer: control.NotAttached) -> None:
+        self.answer = answer
+        super().__init__(answer.reason)
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One session; times are CLOCK_MONOTONIC seconds."""
+
+    name: str
+    is_private: bool
+    ticket: bytes
+    began: float
+    state: str = "starting"
+    worker: WorkerHandle | None = None
+    holder: Holder | None = None
+    held_since: float = 0.0
+    left_at: float = 0.0
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def running_call(self) -> tuple[int, float]:
+        """The call that runs (0 for none) and since when, read from the worker's status page."""
+        if self.worker is None:
+            return 0, 0.0
+        page = self.worker.page
+        return _WORD.unpack_from(page, internal.CURRENT_AT)[0], _MOMENT.unpack_from(page, internal.BEGAN_AT)[0]
+
+
+class SessionTable:
+    """All sessions of a server; belongs to the event loop.
+
+    Args:
+        keeper: makes and ends their workers.
+        settings: limits and times.
+        on_empty: called when the last session has ended.
+    """
+
+    def __init__(self, settings: ServerSettings, make_keeper: Callable[[SessionTable], KeeperLink]) -> None:
+        self._settings = settings
+        self._sessions: dict[bytes, Session] = {}
+        self._names: dict[str, Session] = {}
+        self._private = 0
+        self.keeper = make_keeper(self)
+
+    # ------------------------------------------------------------ attaching
+
+    async def attach(self, request: control.Attach, holder: Holder, cwd: str) -> tuple[Session, bool]:
+        """Give `holder` the session it asks for; tell whether it was made for it.
+
+        Raises:
+            SessionError: it cannot have it.
+        """
+        session = self._names.get(request.session) if request.session else None
+        if session is None:
+            return await self._create(request, holder, cwd), True
+        if session.state != "alive":
+            raise _refusal("busy", f"session {session.name!r} is {session.state}; try again in a moment")
+        other = session.holder
+        if other is not None and other.client_id != holder.client_id:
+            silent = time.monotonic() - other.heard
+            if not request.take and silent < self._settings.silent_seconds:
+                since = time.monotonic() - session.held_since
+                raise SessionError(control.NotAttached("in_use", "the session is in use", other.title, since))
+            other.say(control.Taken(holder.title))
+        if other is not None and other is not holder:
+            session.holder = None
+            other.close()
+        self._hold(session, holder)
+        return session, False
+
+    async def restart(self, session: Session, client: control.ClientInfo, holder: Holder, cwd: str) -> Session:
+        """End a session's worker and make a new one under the same name.
+
+        Raises:
+            SessionError: no new one could be made.
+        """
+        session.holder = None
+        await self.end(session)
+        request = control.Attach("" if session.is_private else session.name, take=False, client=client)
+        return await self._create(request, holder, cwd)
+
+    async def _create(self, request: control.Attach, holder: Holder, cwd: str) -> Session:
+        limit = self._settings.sessions
+        if len(self._sessions) >= limit:
+            raise _refusal("busy", f"the server has its {limit} sessions; end one, or raise its --max-sessions")
+        name = request.session
+        if not name:
+            self._private += 1
+            name = f"private-{self._private}"
+        session = Session(name, not request.session, secrets.token_bytes(16), time.monotonic())
+        self._sessions[session.ticket] = self._names[name] = session
+        client = request.client
+        try:
+            session.worker = await self.keeper.fork(
+                internal.Fork(
+                    session.ticket, name, client.cwd or cwd, client.path, client.environ, WireLimits().payload
+                )
+            )
+        except RpcMagicError as error:
+            self._forget(session)
+            raise _refusal("failed", str(error)) from error
+        session.state = "alive"
+        self._hold(session, holder)
+        return session
+
+    def _hold(self, session: Session, holder: Holder) -> None:
+        session.holder, session.held_since = holder, time.monotonic()
+
+    # ------------------------------------------------------------ while it lives
+
+    def pass_socket(self, ticket: bytes, role: Role, client: bytes, resume: int, descriptor: int) -> bool:
+        """Give a proved connection to the session's worker; False when there is no such session."""
+        session = self._sessions.get(ticket)
+        if session is None or session.worker is None or session.state != "alive":
+            return False
+        try:
+            session.worker.link.send(internal.Adopt(int(role), client, resume), [descriptor])
+        except OSError:
+            return False
+        return True
+
+    def has(self, ticket: bytes) -> bool:
+        """Tell whether a session of this ticket lives."""
+        session = self._sessions.get(ticket)
+        return session is not None and session.state == "alive"
+
+    def interrupt(self, session: Session, call: int) -> None:
+        """Send SIGINT to the worker, meant for `call` (0: whatever runs)."""
+        if session.worker is not None and session.state == "alive":
+            _WORD.pack_into(session.worker.page, internal.WANTED_AT, call)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(session.worker.pid, signal.SIGINT)
+
+    def pong(self, session: Session | None, number: int) -> control.Pong:
+        """Say what is known of a session without asking it."""
+        if session is None:
+            return control.Pong(number, "none")
+        if session.worker is None:
+            return control.Pong(number, "ended")
+        call, began = session.running_call
+        memory, cpu = 0, 0.0
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(session.worker.pid)
+            memory = process.memory_info().rss
+            cpu = sum(process.cpu_times()[:2])
+        busy = time.monotonic() - began if call else 0.0
+        return control.Pong(number, "busy" if call else "idle", call, busy, memory, cpu)
+
+    def listing(self) -> tuple[control.SessionInfo, ...]:
+        """Return what there is to say of each session."""
+        now = time.monotonic()
+        return tuple(
+            control.SessionInfo(
+                s.name,
+                s.is_private,
+                s.worker.pid if s.worker else 0,
+                ("busy" if s.running_call[0] else "idle") if s.state == "alive" else s.state,
+                now - s.began,
+                s.holder.title if s.holder else "",
+            )
+            for s in self._sessions.values()
+        )
+
+    # ------------------------------------------------------------ ends
+
+    def leave(self, holder: Holder, session: Session, *, end: bool) -> None:
+        """The client of a session has gone: for good, or vanished."""
+        if session.holder is not holder:
+            return
+        session.holder, session.left_at = None, time.monotonic()
+        if end and session.is_private and session.state == "alive":
+            self._tell_end(session)
+
+    def sweep(self) -> None:
+        """End the sessions whose time is over; called from time to time."""
+        now = time.monotonic()
+        for session in list(self._sessions.values()):
+            if session.holder is not None or session.state != "alive":
+                continue
+            kept = self._settings.vanished_seconds if session.is_private else self._settings.session_ttl
+            is_busy = not session.is_private and session.running_call[0]
+            if now - session.left_at > kept and not is_busy:
+                self._tell_end(session)
+
+    async def end(self, session: Session) -> None:
+        """End a session and wait until its worker is gone."""
+        if session.state == "alive":
+            self._tell_end(session)
+        await session.ended.wait()
+
+    def _tell_end(self, session: Session) -> None:
+        session.state = "ending"
+        self.keeper.end(session.ticket)
+
+    def worker_exited(self, message: internal.Exited) -> None:
+        """Take note of a worker's end, and tell its client."""
+        session = self._sessions.get(message.ticket)
+        if session is None:
+            return
+        if session.holder is not None:
+            session.holder.say(
+                control.SessionEnded(session.name, session.ticket, message.cause, message.last_words)
+            )
+        self._forget(session)
+
+    def _forget(self, session: Session) -> None:
+        session.state = "ended"
+        self._sessions.pop(session.ticket, None)
+        if self._names.get(session.name) is session:
+            del self._names[session.name]
+        if session.worker is not None:
+            session.worker.close()
+            session.worker = None
+        session.ended.set()
+
+
+def _refusal(kind: str, reason: str) -> SessionError:
+    return SessionError(control.NotAttached(kind, reason))
+
+

@@ -1,0 +1,284 @@
+"""The supervisor: one event loop that listens, proves, hands sockets over, watches and reports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from rpc_magic._version import __version__
+from rpc_magic.errors import ConnectError, RpcMagicError
+from rpc_magic.runtime import records, tokens
+from rpc_magic.runtime.addresses import Address
+from rpc_magic.runtime.folders import private_folder, runtime_folder
+from rpc_magic.runtime.launch import SupervisorConfig, environment
+from rpc_magic.runtime.processes import machine_id, python_tag, start_time, user_name
+from rpc_magic.server.admission import Admission
+from rpc_magic.server.clients import ClientConnection, connect_client
+from rpc_magic.server.keeperlink import KeeperLink
+from rpc_magic.server.listening import listen
+from rpc_magic.server.sessions import SessionTable
+from rpc_magic.settings import ServerSettings, WireLimits
+from rpc_magic.transport.packets import PacketSocket
+from rpc_magic.wire import control, internal
+from rpc_magic.wire.handshake import Hello, Role, Verdict
+
+__all__ = ["Supervisor", "run"]
+
+log = logging.getLogger("rpc_magic.server")
+
+_SWEEP_SECONDS = 15.0
+
+
+class Supervisor:
+    """One server; made inside a running event loop.
+
+    Args:
+        config: what it was told.
+        listener, address: where it listens.
+        token, token_file: 32 bytes, and where they are kept ("" for nowhere).
+        keeper: process id of and socket to the keeper; None without sessions.
+        program: socket to the program that exposes functions, or None.
+    """
+
+    def __init__(
+        self,
+        config: SupervisorConfig,
+        listener: socket.socket,
+        address: Address,
+        token: bytes,
+        token_file: str,
+        keeper: tuple[int, socket.socket] | None,
+        program: PacketSocket | None,
+    ) -> None:
+        self.config, self.address = config, address
+        self.name = config.name or _name_of(address)
+        self.cwd = config.cwd or str(Path.home())
+        self.clients: set[ClientConnection] = set()
+        self.sessions: SessionTable | None = None
+        self._listener, self._program = listener, program
+        self._versions = {"python": platform.python_version(), "rpc_magic": __version__}
+        self._settings = ServerSettings(orphan_seconds=config.orphan_seconds)
+        self._ended = asyncio.Event()
+        self._keeper_pid = 0
+        if keeper is not None:
+            self._keeper_pid, sock = keeper
+            self.sessions = SessionTable(
+                self._settings, lambda table: KeeperLink(sock, table.worker_exited, self._keeper_gone)
+            )
+        self._admission = Admission((token,), self._settings, self._check, self._admit)
+        self._record = records.ServerRecord(self.name, address.url, os.getpid(), start_time(os.getpid()), token_file)
+
+    # ------------------------------------------------------------ what connections ask
+
+    def welcome(self) -> control.Welcome:
+        """Return the greeting of a control connection."""
+        return control.Welcome(
+            name=self.name,
+            url=self.address.url,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            user=user_name(),
+            machine=machine_id(),
+            python=python_tag(),
+            versions=self._versions,
+            has_sessions=self.sessions is not None,
+            has_functions=self._program is not None,
+            plain_arguments=self.config.plain_arguments,
+            payload=WireLimits().payload,
+        )
+
+    def _check(self, hello: Hello) -> Verdict:
+        """Say whether a proved connection can be served."""
+        match hello.role:
+            case Role.CONTROL:
+                return Verdict.ADMITTED
+            case Role.FUNCTIONS:
+                return Verdict.ADMITTED if self._program is not None else Verdict.NO_SUCH_SESSION
+            case _:
+                is_there = self.sessions is not None and self.sessions.has(hello.ticket)
+                return Verdict.ADMITTED if is_there else Verdict.NO_SUCH_SESSION
+
+    async def _admit(self, hello: Hello, sock: socket.socket) -> None:
+        """Serve a proved connection, or hand it to the process that does."""
+        if hello.role is Role.CONTROL:
+            await connect_client(self, hello.client, sock)
+            return
+        with sock:
+            if hello.role is Role.FUNCTIONS:
+                if self._program is not None:
+                    self._program.send(internal.Adopt(int(hello.role), hello.client, hello.resume), [sock.fileno()])
+            elif self.sessions is not None:
+                self.sessions.pass_socket(hello.ticket, hello.role, hello.client, hello.resume, sock.fileno())
+
+    # ------------------------------------------------------------ its life
+
+    async def serve(self) -> None:
+        """Serve until told to end."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end, "the server was told to end")
+        self._watch_user(loop)
+        if self._program is not None:
+            loop.add_reader(self._program.fileno(), self._program_readable)
+        if self.config.is_recorded:
+            records.write(self._record)
+        accepting = loop.create_task(self._admission.accept_from(self._listener))
+        sweeping = loop.create_task(self._sweep())
+        log.info("serving at %s as %s", self.address.url, self.name)
+        try:
+            await self._ended.wait()
+        finally:
+            for task in (accepting, sweeping):
+                task.cancel()
+            self._listener.close()
+            self._clean()
+            await self._end_sessions()
+
+    def _watch_user(self, loop: asyncio.AbstractEventLoop) -> None:
+        """An embedded server ends with its user's process, by whatever way that ended."""
+        if not self.config.watch_pid:
+            return
+        try:
+            watched = os.pidfd_open(self.config.watch_pid)
+        except ProcessLookupError:
+            self._end("its user is gone")
+            return
+        loop.add_reader(watched, self._end, "its user is gone")
+
+    def _end(self, reason: str) -> None:
+        if self._ended.is_set():
+            return
+        log.info("ending: %s", reason)
+        for client in list(self.clients):
+            client.say(control.Goodbye(reason))
+        self._ended.set()
+
+    async def _end_sessions(self) -> None:
+        """Have the keeper end every worker, and wait for it."""
+        if self.sessions is None or not self._keeper_pid:
+            return
+        self.sessions.keeper.end_all()
+        deadline = time.monotonic() + self._settings.end_seconds + 2.0
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                if os.waitpid(self._keeper_pid, os.WNOHANG)[0] == 0:
+                    await asyncio.sleep(0.01)
+                    continue
+            break
+
+    def _clean(self) -> None:
+        if self.address.scheme == "unix":
+            Path(self.address.path).unlink(missing_ok=True)
+        if self.config.is_recorded:
+            records.remove(self._record)
+
+    def _keeper_gone(self) -> None:
+        if not self._ended.is_set():
+            log.error("the keeper process has ended; no session can live without it")
+            self._end("its keeper process has ended")
+
+    def _program_readable(self) -> None:
+        assert self._program is not None
+        try:
+            while self._program.receive():
+                pass
+        except EOFError:
+            asyncio.get_running_loop().remove_reader(self._program.fileno())
+            self._end("the program that exposed functions has ended")
+
+    async def _sweep(self) -> None:
+        if self.sessions is None:
+            return
+        with contextlib.suppress(RpcMagicError):
+            self._versions |= await asyncio.shield(self.sessions.keeper.ready)
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            self.sessions.sweep()
+
+
+def _name_of(address: Address) -> str:
+    if address.scheme == "tcp":
+        return f"server-{address.port}"
+    return "server-" + "".join(c if c.isalnum() else "-" for c in Path(address.path).stem)[:50]
+
+
+def _find_token(config: SupervisorConfig) -> tuple[bytes, str]:
+    """Return the token and the path of its file; make both where nothing is stated."""
+    if config.token_fd >= 0:
+        with os.fdopen(config.token_fd) as pipe:
+            return tokens.parse_token(pipe.read()), ""
+    stated = config.token_file or os.environ.get(tokens.TOKEN_FILE_VARIABLE, "")
+    if stated:
+        return tokens.read_token(Path(stated)), str(Path(stated).resolve())
+    folder = private_folder(runtime_folder() / "tokens")
+    path = folder / f"{config.name or 'default'}.token"
+    if not path.exists():
+        tokens.write_token(path, tokens.new_token())
+    return tokens.read_token(path), str(path)
+
+
+def _start_program(config: SupervisorConfig) -> PacketSocket:
+    """Start the process that exposes the functions of modules; wait until they are imported."""
+    mine, theirs = PacketSocket.pair()
+    argv = [sys.executable, "-m", "rpc_magic.worker.program", str(theirs.fileno()), msgspec.json.encode(config).decode()]
+    process = subprocess.Popen(argv, pass_fds=[theirs.fileno()], env=environment(), stdin=subprocess.DEVNULL)
+    theirs.close()
+    mine.wait()
+    try:
+        mine.receive()
+    except EOFError:
+        process.wait()
+        raise RpcMagicError(f"the functions of {', '.join(config.expose)} could not be exposed (see above)") from None
+    return mine
+
+
+def _leave_pipes() -> None:
+    """Leave the pipes to the process that started an embedded server: it has read what it wanted to."""
+    descriptor = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def run(text: str, keeper: tuple[int, socket.socket] | None) -> int:
+    """Run a supervisor until it is told to end; return its exit status."""
+    config = msgspec.json.decode(text, type=SupervisorConfig)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    try:
+        token, token_file = _find_token(config)
+        if config.name:
+            _check_free(records.check_name(config.name))
+        listener, address = listen(config.url)
+        program = PacketSocket.from_descriptor(config.program_fd) if config.program_fd >= 0 else None
+        if config.expose:
+            program = _start_program(config)
+    except (RpcMagicError, OSError) as error:
+        text = f"{error.reason}. {error.hint}" if isinstance(error, ConnectError) else str(error)
+        print(f"rpc-magic: {text}", file=sys.stderr)  # noqa: T201 - a program's own words
+        return 2
+    print(address.url, flush=True)  # noqa: T201 - the first line is the URL
+    if config.watch_pid and not config.is_recorded:
+        _leave_pipes()
+
+    async def main() -> None:
+        await Supervisor(config, listener, address, token, token_file, keeper, program).serve()
+
+    asyncio.run(main())
+    return 0
+
+
+def _check_free(name: str) -> None:
+    other = records.find(name)
+    if other is not None:
+        raise RpcMagicError(f"a server named {name!r} runs already at {other.url}; use another --name")

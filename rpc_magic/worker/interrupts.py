@@ -1,0 +1,154 @@
+"""Turns SIGINT into KeyboardInterrupt, and only where user code runs.
+
+Theory of operation. The handler runs on the main thread, between two steps of whatever runs there, and looks
+at three facts:
+
+- *masked*: our own code that must not be torn apart (it sends, it holds a lock) is at work inside user code.
+  The signal is kept and raised when the mask ends.
+- *depth*: user code is running. KeyboardInterrupt is raised there.
+- *task*: a cell waits in a top-level ``await``; the main thread is in the loop's select or runs another task.
+  The cell's task is cancelled, and whoever runs the cell turns its CancelledError into KeyboardInterrupt.
+
+Anywhere else a SIGINT is dropped: KeyboardInterrupt never tears a frame of the protocol. One gap needs care:
+the handler may run at the very entry of our ``__exit__``, before it has counted down. Raising there would
+lose the count, so the signal is kept, and settled by that ``__exit__`` itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+__all__ = ["InterruptGate"]
+
+
+class _UserCode:
+    """Context manager, reentrant: inside, SIGINT raises KeyboardInterrupt. Main thread only."""
+
+    __slots__ = ("_gate",)
+
+    def __init__(self, gate: InterruptGate) -> None:
+        self._gate = gate
+
+    def __enter__(self) -> None:
+        self._gate.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        gate = self._gate
+        gate.depth -= 1
+        if gate.kept:
+            gate.settle()
+
+
+class _Mask:
+    """Context manager, reentrant: inside, SIGINT is kept. Nothing on other threads, which get no signals."""
+
+    __slots__ = ("_gate", "_main")
+
+    def __init__(self, gate: InterruptGate) -> None:
+        self._gate = gate
+        self._main = threading.main_thread().ident
+
+    def __enter__(self) -> None:
+        if threading.get_ident() == self._main:
+            self._gate.masks += 1
+
+    def __exit__(self, *_: object) -> None:
+        gate = self._gate
+        if threading.get_ident() == self._main:
+            gate.masks -= 1
+            if gate.kept:
+                gate.settle()
+
+
+_EXITS = frozenset({_UserCode.__exit__.__code__, _Mask.__exit__.__code__})
+
+
+def _always() -> bool:
+    return True
+
+
+def _wake_up() -> None:
+    """Nothing: that it was called has ended the loop's select."""
+
+
+class InterruptGate:
+    """Decides what a SIGINT does; see the module's text. One for each process, made after the fork.
+
+    Attributes:
+        is_wanted: asked by the handler whether this SIGINT is meant for what runs now; it must not block.
+        depth: how many `user_code` contexts are open.
+        masks: how many `masked` contexts are open on the main thread.
+        kept: a SIGINT waits for the end of a mask.
+        dropped: how many SIGINTs came where nothing was to be interrupted.
+    """
+
+    def __init__(self) -> None:
+        self.is_wanted: Callable[[], bool] = _always
+        self.depth = 0
+        self.masks = 0
+        self.kept = False
+        self.dropped = 0
+        self._user_code = _UserCode(self)
+        self._masked = _Mask(self)
+        self._task: asyncio.Task[object] | None = None
+        self._cancelled = False
+
+    def install(self) -> None:
+        """Become the process's SIGINT handler. Main thread only."""
+        signal.signal(signal.SIGINT, self._on_signal)
+
+    def user_code(self) -> _UserCode:
+        """Return the context in which SIGINT raises KeyboardInterrupt (main thread, reentrant)."""
+        return self._user_code
+
+    def masked(self) -> _Mask:
+        """Return the context in which SIGINT is kept until it ends (reentrant, any thread)."""
+        return self._masked
+
+    def set_task(self, task: asyncio.Task[object] | None) -> None:
+        """Name the task to cancel while no user code runs; None when no cell waits."""
+        self._task = task
+        if task is not None:
+            self._cancelled = False
+
+    def take_cancelled(self) -> bool:
+        """Tell whether a SIGINT has cancelled the task since it was named or the last question."""
+        cancelled, self._cancelled = self._cancelled, False
+        return cancelled
+
+    def settle(self) -> None:
+        """Raise a kept SIGINT if user code goes on, drop it if that has ended.
+
+        Raises:
+            KeyboardInterrupt: a signal was kept, and user code runs unmasked.
+        """
+        if self.masks and self.depth:
+            return
+        self.kept = False
+        if self.depth:
+            raise KeyboardInterrupt
+        self._cancel_task()
+
+    def _on_signal(self, _number: int, frame: FrameType | None) -> None:
+        if not self.is_wanted():
+            self.dropped += 1
+        elif self.masks or (self.depth and frame is not None and frame.f_code in _EXITS):
+            self.kept = True
+        elif self.depth:
+            raise KeyboardInterrupt
+        else:
+            self._cancel_task()
+
+    def _cancel_task(self) -> None:
+        task = self._task
+        if task is None or task.done():
+            self.dropped += 1
+            return
+        self._cancelled = True
+        task.cancel()
+        # A select that a signal interrupts is resumed, so the loop has to be woken to see the cancellation.
+        task.get_loop().call_soon_threadsafe(_wake_up)

@@ -1,0 +1,387 @@
+"""The session's IPython shell: what a kernel's shell is, with its outputs sent through `Outputs`.
+
+The class is called ``ZMQInteractiveShell`` and its config holds ``IPKernelApp``, because tqdm, rich, pandas
+and others recognise a notebook by these. Errors of the cell that `rpc_magic.worker.cells` runs are not shown
+here: they go back with its outcome. All other errors (of nested cells, callbacks, formatters) are shown on
+stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from IPython.core import page
+from IPython.core.autocall import ExitAutocall
+from IPython.core.compilerop import CachingCompiler
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.profiledir import ProfileDir
+from traitlets import Type
+from traitlets.config import Config
+
+from rpc_magic.wire import messages
+from rpc_magic.worker.bundles import plain
+from rpc_magic.worker.commands import run_command
+from rpc_magic.worker.comms import Comms
+from rpc_magic.worker.interrupts import InterruptGate
+from rpc_magic.worker.output import Outputs
+from rpc_magic.worker.standin import SessionKernel, announce
+from rpc_magic.worker.stepping import GatedAwaitable
+from rpc_magic.worker.tracebacks import CELL_LABEL, hide_own_frames, render_error
+
+__all__ = ["CellCompiler", "ZMQDisplayPublisher", "ZMQInteractiveShell", "ZMQShellDisplayHook", "make_shell"]
+
+INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
+# What a kernel sets, so that child processes colour their output and do not page it.
+_ENVIRONMENT = {
+    "TERM": "xterm-color",
+    "CLICOLOR": "1",
+    "FORCE_COLOR": "1",
+    "CLICOLOR_FORCE": "1",
+    "PAGER": "cat",
+    "GIT_PAGER": "cat",
+    "MPLBACKEND": INLINE_BACKEND,
+}
+_NO_GUI = frozenset({None, "inline", "none", "None", "asyncio", "agg", "headless"})
+
+
+class CellCompiler(CachingCompiler):  # type: ignore[misc]  # IPython is not typed here
+    """Compiles a cell so that its line 1 is the line the user's editor calls line 1.
+
+    Attributes:
+        shifted: the text of the cell to be shifted, and by how many lines; other texts (of nested cells) are
+        not.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shifted: tuple[str, int] | None = None
+        self._shifted_name = ""
+
+    def cache(self, transformed_code: str, number: int = 0, raw_code: str | None = None) -> str:
+        """Register a cell's source lines under a name, for tracebacks."""
+        if self.shifted is None or self.shifted[0] is not transformed_code:
+            return str(super().cache(transformed_code, number, raw_code))
+        lines = "\n" * self.shifted[1]
+        name = str(super().cache(lines + transformed_code, number, raw_code))
+        self._shifted_name = name
+        return name
+
+    def ast_parse(self, source: str, filename: str = "<unknown>", symbol: str = "exec") -> Any:
+        """Parse a cell's source."""
+        if self.shifted is not None and filename == self._shifted_name:
+            source = "\n" * self.shifted[1] + source
+        return super().ast_parse(source, filename, symbol)
+
+    def format_code_name(self, name: str) -> tuple[str, str] | None:
+        """Return how tracebacks call a cell; the count is the session's own."""
+        if name in self._filename_map:
+            return CELL_LABEL, f"In[{self._filename_map[name]}]"
+        return None
+
+
+class ZMQDisplayPublisher(DisplayPublisher):  # type: ignore[misc]  # IPython is not typed here
+    """``display()`` and ``clear_output()`` as messages."""
+
+    def publish(
+        self,
+        data: dict[str, Any],
+        metadata: dict[str, Any] | None = None,
+        *_: object,
+        transient: dict[str, Any] | None = None,
+        update: bool = False,
+        **__: object,
+    ) -> None:
+        """Show a MIME bundle.
+
+        Args:
+            data: the bundle.
+            metadata: its metadata.
+            transient: what is not saved, as the display's id.
+            update: replace an earlier display of that id.
+        """
+        self._validate_data(data, metadata)
+        self.shell.outputs.publish(
+            messages.Display(
+                data=plain(data),
+                metadata=plain(metadata or {}),
+                transient=plain(transient or {}),
+                update=update,
+            )
+        )
+
+    def clear_output(self, wait: bool = False) -> None:
+        """Clear what the call has shown; `wait` for the next output before doing so."""
+        self.shell.outputs.publish(messages.ClearOutput(wait=bool(wait)))
+
+
+class ZMQShellDisplayHook(DisplayHook):  # type: ignore[misc]  # IPython is not typed here
+    """Takes the value of a cell's last expression, for the cell's outcome; shows that of a nested cell."""
+
+    def __call__(self, result: object = None) -> None:
+        """Set ``_``, ``Out`` and their relatives as IPython does, and keep or show the value."""
+        self.check_for_underscore()
+        if result is None or self.quiet():
+            return
+        self.update_user_ns(result)
+        self.fill_exec_result(result)
+        if self.shell.takes_value:
+            self.shell.taken.append(result)
+        else:
+            self.show(result)
+
+    def show(self, result: object) -> None:
+        """Show a value as a cell's result."""
+        data, metadata = self.compute_format_data(result)
+        if data:
+            self.shell.outputs.publish(
+                messages.ExecuteResult(plain(data), plain(metadata or {}), self.prompt_count)
+            )
+
+
+class _Exiter(ExitAutocall):  # type: ignore[misc]  # IPython is not typed here
+    """``exit`` and ``quit``: they end the cell, and the session lives on."""
+
+    def __call__(self, *code: object, **_: object) -> None:
+        raise SystemExit(*code)
+
+
+class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is not typed here
+    """The shell of a session.
+
+    Attributes:
+        outputs: where it shows things.
+        gate: guards user code.
+        kernel: what packages take for the kernel.
+        takes_value: the value of the running cell's last expression is kept in `taken`, not shown.
+        quiet_depth: errors at this depth of nested cells are not shown; 0 shows all.
+    """
+
+    displayhook_class = Type(ZMQShellDisplayHook)
+    display_pub_class = Type(ZMQDisplayPublisher)
+    compiler_class = Type(CellCompiler)
+    data_pub_class = None
+
+    outputs: Outputs
+    gate: InterruptGate
+
+    def __init__(self, outputs: Outputs, gate: InterruptGate, **options: Any) -> None:
+        self.outputs, self.gate = outputs, gate
+        self.takes_value = False
+        self.taken: list[object] = []
+        self.depth = 0
+        self.quiet_depth = 0
+        self._parent: ContextVar[dict[str, Any]] = ContextVar("rpc_magic_parent")
+        self._last_parent: dict[str, Any] = {}
+        super().__init__(**options)
+        self.exiter = _Exiter(self)
+        for name in ("exit", "quit"):
+            self.user_ns[name] = self.user_ns_hidden[name] = self.exiter
+        # Code that runs outside cells (called functions, callbacks) looks for get_ipython() too.
+        self.builtin_trap.__enter__()
+
+    # ------------------------------------------------------------------ what differs from a terminal
+
+    def init_environment(self) -> None:
+        """Set what child processes and matplotlib read."""
+        os.environ.update(_ENVIRONMENT)
+
+    def init_hooks(self) -> None:
+        """Show pages (of ``?``) as displays."""
+        super().init_hooks()
+        self.set_hook("show_in_pager", page.as_hook(self._show_page), 99)
+
+    def _show_page(self, text: Any, *_: object, **__: object) -> None:
+        data = text if isinstance(text, dict) else {"text/plain": str(text)}
+        self.display_pub.publish(data)
+
+    def enable_gui(self, gui: str | None = None) -> None:
+        """Refuse GUI loops: there is no screen."""
+        if gui not in _NO_GUI:
+            raise UsageError(f"a remote session has no screen for {gui!r}; use %matplotlib inline")
+
+    def set_next_input(self, s: str, replace: bool = False) -> None:  # noqa: ARG002 - IPython's signature
+        """Show the text that IPython would put into the next cell."""
+        self.display_pub.publish({"text/plain": s})
+
+    def ask_exit(self) -> None:
+        """End the cell."""
+        raise SystemExit
+
+    def system_live(self, cmd: str) -> None:
+        """Run ``!cmd``: output live, exit code in ``_exit_code``."""
+        if cmd.rstrip().endswith("&"):
+            raise OSError("Background processes are not supported by `!`; use %%bash --bg.")
+        code = run_command(self.var_expand(cmd, depth=1))
+        self.user_ns["_exit_code"] = code
+        if code and getattr(self, "system_raise_on_error", False):
+            from subprocess import CalledProcessError
+
+            raise CalledProcessError(code, cmd)
+
+    system = system_live
+
+    @contextlib.contextmanager
+    def _tee(self, channel: str) -> Iterator[None]:  # noqa: ARG002 - IPython's signature
+        """Keep no copy of what is printed (IPython 9 keeps one in memory)."""
+        yield
+
+    # ------------------------------------------------------------------ the notebook's message
+
+    def get_parent(self) -> dict[str, Any]:
+        """Return the notebook message that caused what runs now; empty outside notebooks."""
+        return self._parent.get(self._last_parent)
+
+    def set_parent(self, parent: dict[str, Any]) -> None:
+        """Set the notebook message that caused what runs from now on; a bare header is taken too."""
+        if parent and "header" not in parent:
+            parent = {"header": parent}
+        self._last_parent = parent
+        self._parent.set(parent)
+
+    # ------------------------------------------------------------------ running code
+
+    async def run_cell_async(self, *arguments: Any, **options: Any) -> Any:
+        """Run a cell, counting how deep cells are nested."""
+        self.depth += 1
+        takes_value = self.takes_value
+        self.takes_value = takes_value and self.depth == self.quiet_depth
+        try:
+            return await super().run_cell_async(*arguments, **options)
+        finally:
+            self.takes_value = takes_value
+            self.depth -= 1
+
+    async def run_code(self, code_obj: Any, result: Any = None, *, async_: bool = False) -> bool:
+        """Execute a code object as user code; the answer is True when it raised.
+
+        Args:
+            code_obj: compiled code.
+            result: IPython's record of the execution, which gets the error.
+            async_: the code is a coroutine's.
+        """
+        __tracebackhide__ = "__ipython_bottom__"
+        saved_hook, sys.excepthook = sys.excepthook, self.excepthook
+        try:
+            if async_:
+                await GatedAwaitable(eval(code_obj, self.user_global_ns, self.user_ns), self.gate)
+            else:
+                with self.gate.user_code():
+                    exec(code_obj, self.user_global_ns, self.user_ns)
+        except BaseException as error:  # noqa: BLE001 - it belongs to the user, whatever it is
+            hide_own_frames(error)
+            if result is not None:
+                result.error_in_exec = error
+            self.remember_error(error)
+            if self.custom_exceptions and isinstance(error, self.custom_exceptions):
+                self.CustomTB(type(error), error, error.__traceback__)
+            else:
+                self.showtraceback((type(error), error, error.__traceback__))
+            return True
+        finally:
+            sys.excepthook = saved_hook
+        return False
+
+    runcode = run_code
+
+    # ------------------------------------------------------------------ errors
+
+    def remember_error(self, error: BaseException) -> None:
+        """Let ``%debug`` and ``%tb`` find an error."""
+        sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
+        sys.last_exc = error  # type: ignore[attr-defined,unused-ignore]  # new in Python 3.12
+
+    def showtraceback(
+        self,
+        exc_tuple: Any = None,
+        filename: str | None = None,
+        tb_offset: int | None = None,  # noqa: ARG002 - IPython's signature
+        exception_only: bool = False,
+        running_compiled_code: bool = False,  # noqa: ARG002 - IPython's signature
+    ) -> None:
+        """Show an error on stderr, unless it goes back with the cell's outcome."""
+        if self._goes_back(sys._getframe(1)):  # noqa: SLF001 - only the caller tells the two cases apart
+            return
+        try:
+            kind, error, _ = self._get_exc_info(exc_tuple)
+        except ValueError:
+            sys.stderr.write("No traceback available to show.\n")
+            return
+        if filename and isinstance(error, SyntaxError):
+            error.filename = filename
+        hide_own_frames(error)
+        try:
+            lines = (
+                self.InteractiveTB.get_exception_only(kind, error)
+                if exception_only
+                else render_error(self, error)
+            )
+        except Exception as failure:  # noqa: BLE001 - the error's own code may fail in any way
+            lines = [f"{kind.__name__} (it could not be rendered: {type(failure).__name__})"]
+        self._showtraceback(kind, error, lines)
+        if self.call_pdb:
+            self.debugger(force=True)
+
+    def showsyntaxerror(self, filename: str | None = None, running_compiled_code: bool = False) -> None:  # noqa: ARG002
+        """Show a syntax error on stderr, unless it goes back with the cell's outcome."""
+        if not self._goes_back(sys._getframe(1)):  # noqa: SLF001 - see showtraceback
+            self.showtraceback(filename=filename)
+
+    def showindentationerror(self) -> None:
+        """Show an indentation error on stderr, unless it goes back with the cell's outcome."""
+        if not self._goes_back(sys._getframe(1)):  # noqa: SLF001 - see showtraceback
+            self.showtraceback()
+
+    def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:  # noqa: ARG002 - IPython's signature
+        text = "\n".join(stb)
+        sys.stderr.write(text if text.endswith("\n") else text + "\n")
+
+    def _goes_back(self, caller: Any) -> bool:
+        """Tell whether the machinery of the cell that `cells` runs is what wants to show an error."""
+        machinery = {"run_code", "run_ast_nodes", "run_cell_async"}
+        return self.depth == self.quiet_depth and self.depth > 0 and caller.f_code.co_name in machinery
+
+
+def make_shell(outputs: Outputs, gate: InterruptGate) -> ZMQInteractiveShell:
+    """Make the process's shell. Once, on the main thread, after `outputs` and `gate` are installed.
+
+    Args:
+        outputs: where it shows things.
+        gate: guards user code.
+    """
+    outputs.gate = gate
+    comms = Comms(outputs)
+    comms.install()
+    config = Config()
+    config.IPKernelApp.tqdm = "a session is a kernel to tqdm"
+    config.HistoryManager.enabled = False
+    config.HistoryManager.hist_file = ":memory:"
+    config.InteractiveShell.colors = "neutral"
+    config.InteractiveShell.autoindent = False
+    config.InteractiveShell.banner1 = ""
+    config.InteractiveShell.enable_tip = False
+    announce(ZMQInteractiveShell, ZMQDisplayPublisher, ZMQShellDisplayHook)
+    shell: ZMQInteractiveShell = ZMQInteractiveShell.instance(
+        outputs=outputs, gate=gate, config=config, profile_dir=_profile_folder()
+    )
+    shell.comms = comms
+    shell.kernel = SessionKernel(shell, comms.manager)
+    return shell
+
+
+def _profile_folder() -> Any:
+    """Return IPython's profile, as a kernel does; a temporary one where the home cannot be written."""
+    from IPython.paths import get_ipython_dir
+
+    try:
+        return ProfileDir.create_profile_dir_by_name(get_ipython_dir(), "default")
+    except Exception:  # noqa: BLE001 - IPython raises several kinds; a session must start all the same
+        return ProfileDir.create_profile_dir(tempfile.mkdtemp(prefix="ipython-"))

@@ -1,8 +1,8 @@
 """Frames: one message and the buffers of its objects (protocol page, section 4).
 
-A frame is a header of fixed size, the message, a table of the buffers' lengths, and the buffers. `FrameReader`
-takes bytes in whatever pieces they come and gives frames; a large buffer is received straight into the memory it
-stays in. `encode_frame` gives the pieces to send, in order; large buffers are not copied.
+A frame is a header of fixed size, the message, a table of the buffers' lengths, and the buffers.
+`FrameReader` takes bytes in whatever pieces they come and gives frames; a large buffer is received straight
+into the memory it stays in. `encode_frame` gives the pieces to send, in order; large buffers are not copied.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rpc_magic.errors import ProtocolError
 from rpc_magic.settings import WireLimits
-from rpc_magic.wire.memory import allocate
+from rpc_magic.wire.memory import OWN_PAGES, allocate
 
 __all__ = ["HEADER", "JOIN", "MAGIC", "VERSION", "Buffer", "Frame", "FrameReader", "encode_frame"]
 
@@ -25,11 +25,21 @@ HEADER = Struct("!2sBBIQQQII")
 """magic, version, flags, message length, call id, sequence number, acknowledged number, buffers, reserved."""
 
 JOIN = 1 << 16
-"""Bytes up to which a frame leaves as one piece: one system call, and the copy is cheaper than a second one."""
+"""Bytes up to which a frame leaves as one piece: one system call; the copy is cheaper than a second one."""
 
 _STAGING = 1 << 17
+"""Bytes that are received at once while it is not known what they are; less than `OWN_PAGES`."""
+
+_DIRECT = 1 << 16
+"""Missing bytes from which a buffer is received in place: below, fewer system calls beat one copy less."""
+
+_AT_ONCE = 1 << 30
+"""Bytes asked for at once: some systems refuse 2 GiB."""
+
 _LENGTH = Struct("!Q")
 _HEADER_SIZE = HEADER.size
+
+assert _STAGING < OWN_PAGES
 
 
 class Frame(NamedTuple):
@@ -50,29 +60,46 @@ class Frame(NamedTuple):
     buffers: list[memoryview]
 
 
-def encode_frame(call: int, seq: int, ack: int, message: bytes, buffers: Sequence[Buffer] = ()) -> list[Buffer]:
+def encode_frame(
+    call: int, seq: int, ack: int, message: bytes, buffers: Sequence[Buffer] = ()
+) -> list[Buffer]:
     """Return the pieces of a frame, to be sent in order.
 
-    Buffers are referred to, not copied, unless the whole frame is small: they must not change until they have left.
+    Buffers are C-contiguous. They are referred to, not copied, unless the whole frame is small: they must not
+    change until they have left.
     """
     header = HEADER.pack(MAGIC, VERSION, 0, len(message), call, seq, ack, len(buffers), 0)
     if not buffers:
         return [header + message]
-    flat = [b if isinstance(b, bytes) else memoryview(b).cast("B") for b in buffers]
-    table = b"".join([_LENGTH.pack(len(b)) for b in flat])
-    if sum(map(len, flat)) + len(message) <= JOIN:
-        return [b"".join([header, message, table, *flat])]
-    return [b"".join([header, message, table]), *[b for b in flat if len(b)]]
+    flat = [b if type(b) is bytes else _flat(b) for b in buffers]
+    if len(flat) == 1:  # most calls
+        size = len(flat[0])
+        table = _LENGTH.pack(size)
+    else:
+        lengths = list(map(len, flat))
+        size = sum(lengths)
+        table = b"".join(map(_LENGTH.pack, lengths))
+    if size + len(message) <= JOIN:
+        return [b"".join((header, message, table, *flat))]
+    return [b"".join((header, message, table)), *[b for b in flat if len(b)]]
+
+
+def _flat(buffer: Buffer) -> Buffer:
+    """Return the buffer's bytes, in one dimension (`memoryview.cast` refuses an empty array of more)."""
+    view = memoryview(buffer)
+    return view.cast("B") if view.nbytes else b""
 
 
 class FrameReader:
     """Turns received bytes into frames; not thread-safe.
 
-    Use: receive into ``buffer_to_fill()``, tell how many bytes came by ``filled(n)``, which returns the frames that
-    are now complete. After a `ProtocolError` the reader is of no further use.
+    Use: receive into ``buffer_to_fill()``, tell how many bytes came by ``filled(n)``, which returns the
+        frames that are now complete. After a `ProtocolError` the reader is of no further use.
 
-    A frame is read in two phases. Everything before its first large buffer passes through a small staging area, so
-    that many small frames cost one system call. Then ``buffer_to_fill`` hands out the final memory itself.
+    Theory of operation. Bytes pass through a small staging area, so that many small frames, or many small
+    buffers, cost one system call. Where the final memory is known and much of it is still missing,
+    ``buffer_to_fill`` hands out that memory itself (the target): a head that is larger than staging, a large
+    buffer. Staging is empty then.
 
     Args:
         limits: what a frame may hold; checked before memory is taken.
@@ -80,13 +107,15 @@ class FrameReader:
 
     def __init__(self, limits: WireLimits | None = None) -> None:
         self._limits = limits or WireLimits()
-        self._staging = memoryview(bytearray(_STAGING))
+        self._area = bytearray(_STAGING)
+        self._staging = memoryview(self._area)
         self._start = 0  # of the bytes in staging that are not yet parsed
         self._end = 0
-        self._overflow: bytearray | None = None  # a message or table larger than the staging area
-        self._open: tuple[int, int, int, bytes, list[memoryview]] | None = None  # frame whose buffers are filled
+        self._head: memoryview | None = None  # header, message and table, when they are larger than staging
+        self._open: Frame | None = None  # the frame whose buffers are being filled
         self._index = 0  # of the buffer that is being filled
-        self._at = 0  # bytes of it that are there
+        self._target: memoryview | None = None  # what is received into in place: the head, or that buffer
+        self._at = 0  # bytes that are there of that buffer, or of the head
         self._last_seq = 0
 
     @property
@@ -97,16 +126,20 @@ class FrameReader:
     @property
     def is_between_frames(self) -> bool:
         """True when no part of an unfinished frame has been received."""
-        return self._open is None and self._start == self._end and not self._overflow
+        return self._open is None and self._head is None and self._start == self._end
 
     def buffer_to_fill(self) -> memoryview:
         """Return memory to receive into; never empty."""
-        if self._open is not None:
-            return self._open[4][self._index][self._at :]
+        if self._target is not None:
+            return self._target[self._at : self._at + _AT_ONCE]
         if self._start == self._end:
             self._start = self._end = 0
-        elif self._end == _STAGING:
-            self._make_room()
+            return self._staging
+        if self._start and self._end > _STAGING // 2:
+            # What waits is the beginning of a head that fits into staging: to the front, so that it does.
+            rest = self._end - self._start
+            self._staging[:rest] = self._staging[self._start : self._end]
+            self._start, self._end = 0, rest
         return self._staging[self._end :]
 
     def filled(self, n: int) -> list[Frame]:
@@ -116,113 +149,106 @@ class FrameReader:
             ProtocolError: the bytes are no frame, or over a limit.
         """
         frames: list[Frame] = []
-        if self._open is not None:
+        if self._target is None:
+            self._end += n
+        else:
             self._at += n
-            if self._at == len(self._open[4][self._index]) and self._next_buffer():
-                frames.append(self._close())
-            return frames
-        self._end += n
-        while self._open is None and self._parse(frames):
+        while self._parse(frames) if self._open is None else self._pour(frames):
             pass
         return frames
 
-    # ------------------------------------------------------------ inside
-
-    def _make_room(self) -> None:
-        """Staging is full and holds no whole head of a frame: move it to the front, or out to a larger area."""
-        waiting = self._staging[self._start : self._end]
-        if len(waiting) == _STAGING:
-            if self._overflow is None:
-                self._overflow = bytearray()
-            self._overflow += waiting
-            self._start = self._end = 0
-        else:
-            self._staging[: len(waiting)] = bytes(waiting)
-            self._start, self._end = 0, len(waiting)
+    # ---------------------------------------------- inside; a step returns True when there may be another one
 
     def _parse(self, frames: list[Frame]) -> bool:
-        """Parse one frame's head out of staging; True when there may be another one behind it."""
-        view = self._staging[self._start : self._end]
-        if self._overflow is not None:
-            view = memoryview(bytes(self._overflow) + bytes(view))
-        size = len(view)
-        if size < _HEADER_SIZE:
-            if size >= 3:
-                self._check_start(view)
-            return False
-        magic, version, flags, length, call, seq, ack, count, reserved = HEADER.unpack_from(view)
-        if magic != MAGIC or version != VERSION or flags or reserved:
-            self._check_start(view)
-            raise ProtocolError("a frame header has unknown flags")
-        limits = self._limits
-        if length > limits.message or count > limits.buffers:
-            raise ProtocolError(f"a frame with a message of {length:,} bytes and {count:,} buffers is over the limit")
-        if seq != self._last_seq + 1:
-            raise ProtocolError(f"frame {seq} came where {self._last_seq + 1} was due")
-        table = _HEADER_SIZE + length
-        head = table + count * 8
-        if size < head:
-            return False
-        message = bytes(view[_HEADER_SIZE:table])
-        self._last_seq = seq
-        if not count:
-            self._consume(size, head)
-            frames.append(Frame(call, seq, ack, message, []))
-            return self._start < self._end
-        lengths = [n for (n,) in _LENGTH.iter_unpack(view[table:head])]
-        if sum(lengths) > limits.payload:
-            raise ProtocolError(f"a frame with {sum(lengths):,} bytes of buffers is over the limit")
-        return self._fill(frames, (call, seq, ack, message, [allocate(n) for n in lengths]), view, head)
-
-    def _check_start(self, view: memoryview) -> None:
-        if view[:2] != MAGIC:
-            raise ProtocolError("what came is no frame: is the other side rpc_magic?")
-        if view[2] != VERSION:
-            raise ProtocolError(f"the other side speaks version {view[2]} of the protocol, this one {VERSION}")
-
-    def _consume(self, size: int, used: int) -> None:
-        """Take `used` of the `size` bytes that were looked at as parsed."""
-        if self._overflow is not None:
-            rest = size - used  # less than what staging holds: the overflow alone was no whole head
-            self._overflow = None
-            self._start = self._end - rest
+        """Parse one frame's head, and all of the frame when it is there."""
+        if self._head is None:
+            view, start, end = self._staging, self._start, self._end
         else:
-            self._start += used
+            view, start, end = self._head, 0, self._at
+        if end - start < _HEADER_SIZE:
+            _check_start(view[start:end])
+            return False
+        magic, version, flags, length, call, seq, ack, count, reserved = HEADER.unpack_from(view, start)
+        if magic != MAGIC or version != VERSION or flags or reserved or seq != self._last_seq + 1:
+            _check_start(view[start:end])
+            raise ProtocolError(
+                f"a frame has number {seq} where {self._last_seq + 1} was due, or unknown flags"
+            )
+        if length > self._limits.message or count > self._limits.buffers:
+            raise ProtocolError(
+                f"a frame with {length:,} bytes of message, {count:,} buffers is over the limit"
+            )
+        table = start + _HEADER_SIZE + length
+        after = table + count * _LENGTH.size
+        if end < after:
+            if after - start > _STAGING and self._head is None:
+                self._take_head(after - start)
+            return False
+        message = bytes(view[start + _HEADER_SIZE : table])
+        if self._head is None:
+            self._start = after
+        else:
+            self._head = self._target = None
+        if count:
+            return self._take_buffers(frames, Frame(call, seq, ack, message, []), view[table:after])
+        self._last_seq = seq
+        frames.append(Frame(call, seq, ack, message, []))
+        return self._start < self._end
 
-    def _fill(
-        self, frames: list[Frame], frame: tuple[int, int, int, bytes, list[memoryview]], view: memoryview, at: int
-    ) -> bool:
-        """Copy what has already come of a frame's buffers; leave the frame open for the rest."""
-        size = len(view)
-        self._open, self._index, self._at = frame, -1, 0
-        done = self._next_buffer()
-        while not done and at < size:
-            target = frame[4][self._index]
-            part = min(len(target), size - at)
-            target[:part] = view[at : at + part]
+    def _take_buffers(self, frames: list[Frame], frame: Frame, table: memoryview) -> bool:
+        """Take the frame's buffers out of staging; leave the frame open when they are not all there."""
+        lengths = [n for (n,) in _LENGTH.iter_unpack(table)]
+        size = sum(lengths)
+        if size > self._limits.payload:
+            raise ProtocolError(f"a frame with {size:,} bytes of buffers is over the limit")
+        start = self._start
+        if size > self._end - start:
+            frame.buffers.extend(map(allocate, lengths))
+            self._open, self._index, self._at = frame, 0, 0
+            return True
+        for n in lengths:
+            frame.buffers.append(memoryview(self._area[start : start + n]))
+            start += n
+        self._start, self._last_seq = start, frame.seq
+        frames.append(frame)
+        return start < self._end
+
+    def _take_head(self, size: int) -> None:
+        """Go on to receive header, message and table, `size` bytes, into memory of their own."""
+        waiting = self._staging[self._start : self._end]
+        self._head = self._target = memoryview(bytearray(size))
+        self._head[: len(waiting)] = waiting
+        self._at = len(waiting)
+        self._start = self._end = 0
+
+    def _pour(self, frames: list[Frame]) -> bool:
+        """Move what is in staging into the buffers of the open frame."""
+        frame = self._open
+        assert frame is not None
+        buffers, index, at, start = frame.buffers, self._index, self._at, self._start
+        self._target = None
+        while index < len(buffers):
+            buffer = buffers[index]
+            part = min(len(buffer) - at, self._end - start)
+            buffer[at : at + part] = self._staging[start : start + part]
+            start += part
             at += part
-            self._at = part
-            if part < len(target):
-                break
-            done = self._next_buffer()
-        self._consume(size, at)
-        if done:
-            frames.append(self._close())
-            return self._start < self._end
-        return False
+            missing = len(buffer) - at
+            if missing:
+                self._index, self._at, self._start = index, at, start
+                if missing >= _DIRECT:
+                    self._target = buffer
+                return False
+            index += 1
+            at = 0
+        self._start, self._open, self._last_seq = start, None, frame.seq
+        frames.append(frame)
+        return start < self._end
 
-    def _next_buffer(self) -> bool:
-        """Go to the next buffer that is not empty; True when there is none."""
-        assert self._open is not None
-        buffers = self._open[4]
-        self._index += 1
-        while self._index < len(buffers) and not len(buffers[self._index]):
-            self._index += 1
-        self._at = 0
-        return self._index == len(buffers)
 
-    def _close(self) -> Frame:
-        assert self._open is not None
-        frame = Frame(*self._open)
-        self._open = None
-        return frame
+def _check_start(view: memoryview) -> None:
+    """Check what is there of magic and version, so that another protocol is told by its first bytes."""
+    if view[:2] != MAGIC[: len(view)]:
+        raise ProtocolError("what came is no frame: is the other side rpc_magic?")
+    if len(view) > 2 and view[2] != VERSION:
+        raise ProtocolError(f"the other side speaks version {view[2]} of the protocol, this one {VERSION}")

@@ -4,15 +4,16 @@ Four packets of fixed size::
 
     client                                                   server
       hello      magic, version, role, client, ticket, nonce  →
-      ←  challenge   magic, version, nonce, server's proof
+      ←  challenge   magic, version, nonce, server's proofs
       proof      client's proof                               →
       ←  verdict     admitted, or why not
 
-A proof is an HMAC-SHA256 under the token over a label that names the side, the hello, the server's nonce, and the
-channel binding (the hash of the TLS certificate, empty without TLS; RFC 5929 gives the idea). The labels differ,
-so a challenge cannot be reflected; both nonces are fresh, so nothing can be replayed; the server proves first, so
-a stranger who listens on a port learns nothing from a client. The first eight bytes decide whether the other side
-speaks this protocol at all.
+A proof is an HMAC-SHA256 under the token over a label that names the side, all that was said before it, and
+the channel binding (the hash of the TLS certificate, empty without TLS; RFC 5929 gives the idea). The labels
+differ, so a challenge cannot be reflected; both nonces are fresh and a handshake is good for one attempt, so
+nothing can be replayed; the server proves first, so a stranger who listens on a port learns nothing from a
+client. While a token is being replaced two are good; the server proves both, as it cannot know which of them
+the client has. The first eight bytes decide whether the other side speaks this protocol at all.
 """
 
 from __future__ import annotations
@@ -44,11 +45,12 @@ __all__ = [
 
 _MAGIC = b"rpcmagic"
 _HELLO = Struct("!8sBBH16s16sQ32s")
-_CHALLENGE = Struct("!8sB3x32s32s")
+_CHALLENGE = Struct("!8sB3s32s32s32s")
 _VERDICT = Struct("!B7x")
 START_SIZE = 8
 HELLO_SIZE, CHALLENGE_SIZE, PROOF_SIZE, VERDICT_SIZE = _HELLO.size, _CHALLENGE.size, 32, _VERDICT.size
-NONCE_SIZE = 32
+NONCE_SIZE = TOKEN_SIZE = 32
+_RESERVED = bytes(3)
 _SERVER, _CLIENT = b"rpc_magic server proof 1", b"rpc_magic client proof 1"
 
 
@@ -98,44 +100,62 @@ def check_start(start: bytes) -> None:
         raise ProtocolError("the first bytes are no hello of rpc_magic")
 
 
-def _proof(token: bytes, label: bytes, hello: bytes, nonce: bytes, binding: bytes) -> bytes:
-    return hmac.digest(token, b"\0".join([label, hello + nonce, binding]), "sha256")
+def _proof(token: bytes, label: bytes, said: bytes, binding: bytes) -> bytes:
+    return hmac.digest(token, b"\0".join([label, said, binding]), "sha256")
+
+
+def _check_token(token: bytes) -> None:
+    if len(token) != TOKEN_SIZE:
+        raise ValueError(f"a token has {TOKEN_SIZE} bytes, this one {len(token)}")
 
 
 class ServerHandshake:
-    """The server's half.
+    """The server's half, for one attempt.
 
     Args:
-        tokens: the tokens that are good now, the newest first, 32 bytes each.
+        tokens: the one or two tokens that are good now, 32 bytes each.
         binding: the channel binding.
     """
 
     def __init__(self, tokens: tuple[bytes, ...], binding: bytes = b"") -> None:
+        if not 1 <= len(tokens) <= 2:
+            raise ValueError(f"one or two tokens are good at a time, not {len(tokens)}")
+        for token in tokens:
+            _check_token(token)
         self._tokens, self._binding = tokens, binding
-        self._nonce = secrets.token_bytes(NONCE_SIZE)
-        self._hello = b""
+        self._said: bytes | None = b""  # hello and challenge; None after the one attempt
 
     def challenge(self, hello: bytes) -> tuple[Hello, bytes]:
         """Read a hello; return it and the challenge to send.
 
         Raises:
-            ProtocolError: it is no hello of this version.
+            ProtocolError: it is no hello of this version, or not the first one.
         """
+        if self._said != b"":
+            raise ProtocolError("a second hello on one connection")
         if len(hello) != HELLO_SIZE:
             raise ProtocolError("a hello has another size")
         magic, version, role, flags, client, ticket, resume, nonce = _HELLO.unpack(hello)
         if magic != _MAGIC or version != VERSION or flags or role not in set(Role):
             raise ProtocolError("a hello has unknown fields")
-        self._hello = hello
-        proof = _proof(self._tokens[0], _SERVER, hello, self._nonce, self._binding)
-        return Hello(Role(role), client, ticket, resume, nonce), _CHALLENGE.pack(_MAGIC, VERSION, self._nonce, proof)
+        ours = secrets.token_bytes(NONCE_SIZE)
+        proofs = [_proof(token, _SERVER, hello + ours, self._binding) for token in self._tokens]
+        if len(proofs) == 1:
+            proofs.append(secrets.token_bytes(PROOF_SIZE))  # a stranger is not told how many tokens there are
+        challenge = _CHALLENGE.pack(_MAGIC, VERSION, _RESERVED, ours, *proofs)
+        self._said = hello + challenge
+        return Hello(Role(role), client, ticket, resume, nonce), challenge
 
     def is_proved(self, proof: bytes) -> bool:
-        """Tell whether the client has proved that it knows a token; takes the same time either way."""
+        """Tell whether the client has proved that it knows a token; takes the same time either way.
+
+        Can be asked once, after `challenge`: else the answer is no.
+        """
+        said, self._said = self._said, None
         good = False
         for token in self._tokens:
-            good |= hmac.compare_digest(_proof(token, _CLIENT, self._hello, self._nonce, self._binding), proof)
-        return good and bool(self._hello)
+            good |= hmac.compare_digest(_proof(token, _CLIENT, said or b"", self._binding), proof)
+        return good and bool(said)
 
 
 class ClientHandshake:
@@ -158,6 +178,7 @@ class ClientHandshake:
         resume: int = 0,
         binding: bytes = b"",
     ) -> None:
+        _check_token(token)
         self._url, self._token, self._binding = url, token, binding
         nonce = secrets.token_bytes(NONCE_SIZE)
         self.hello = _HELLO.pack(_MAGIC, VERSION, role, 0, client, ticket, resume, nonce)
@@ -171,18 +192,24 @@ class ClientHandshake:
         """
         if len(challenge) != CHALLENGE_SIZE:
             raise ProtocolError("a challenge has another size")
-        magic, version, nonce, proof = _CHALLENGE.unpack(challenge)
+        magic, version, reserved, nonce, *proofs = _CHALLENGE.unpack(challenge)
         if magic != _MAGIC:
             raise ProtocolError("what answers there is no rpc_magic server")
         if version != VERSION:
             raise ProtocolError(f"the server speaks version {version} of the protocol, this client {VERSION}")
-        if not hmac.compare_digest(_proof(self._token, _SERVER, self.hello, nonce, self._binding), proof):
+        if reserved != _RESERVED:
+            raise ProtocolError("a challenge has unknown fields")
+        due = _proof(self._token, _SERVER, self.hello + nonce, self._binding)
+        good = False
+        for proof in proofs:
+            good |= hmac.compare_digest(due, proof)
+        if not good:
             raise AuthenticationError(
                 self._url,
                 "the server could not prove that it knows the token",
                 "Check that the token file is this server's, and that the address is right.",
             )
-        return _proof(self._token, _CLIENT, self.hello, nonce, self._binding)
+        return _proof(self._token, _CLIENT, self.hello + challenge, self._binding)
 
 
 def write_verdict(verdict: Verdict) -> bytes:

@@ -1,12 +1,16 @@
 """What is said on a control connection, between a client and the supervisor (protocol page, section 6).
 
-The state that a client shows comes from here, so it stays true while a session's process is deep in C code. No
-objects travel on a control connection.
+The state that a client shows comes from here, so it stays true while a session's process is deep in C code.
+No objects travel on a control connection.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
+
+from rpc_magic.wire.decoding import decoder
 
 
 class Control(msgspec.Struct, frozen=True, array_like=True, tag_field="t"):
@@ -19,7 +23,7 @@ class ClientInfo(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         pid, host, user: of the client process.
         python: major, minor, and the number of the bytecode format.
-        cwd, path, environ: folder, `sys.path` and environment; empty unless the server is on the same machine.
+        cwd, path, environ: folder, `sys.path` and environment; empty unless it shares the server's machine.
     """
 
     pid: int
@@ -34,7 +38,7 @@ class ClientInfo(msgspec.Struct, frozen=True, array_like=True):
 # ---------------------------------------------------------------- client to supervisor
 
 
-class Attach(Control, tag=1):
+class Attach(Control, tag=1, frozen=True):
     """Open a session, or attach to a living one.
 
     `session` names it; empty asks for a private one. `take` takes it over from another client.
@@ -45,38 +49,38 @@ class Attach(Control, tag=1):
     client: ClientInfo
 
 
-class Ping(Control, tag=2):
+class Ping(Control, tag=2, frozen=True):
     """Are you there, and what runs? Answer: `Pong`."""
 
     number: int
 
 
-class Interrupt(Control, tag=3):
+class Interrupt(Control, tag=3, frozen=True):
     """Interrupt the call while it is the one that runs; 0 means whatever runs. No answer."""
 
     call: int
 
 
-class Restart(Control, tag=4):
+class Restart(Control, tag=4, frozen=True):
     """End the session's process and give it a new one. Answer: `Attached`."""
 
     client: ClientInfo
 
 
-class Detach(Control, tag=5):
+class Detach(Control, tag=5, frozen=True):
     """The client leaves; `end` ends the session too. No answer."""
 
     end: bool
 
 
-class ListSessions(Control, tag=6):
+class ListSessions(Control, tag=6, frozen=True):
     """Which sessions are there? Answer: `Sessions`."""
 
 
 # ---------------------------------------------------------------- supervisor to client
 
 
-class Welcome(Control, tag=20):
+class Welcome(Control, tag=20, frozen=True):
     """The first message on a control connection.
 
     Attributes:
@@ -106,8 +110,8 @@ class Welcome(Control, tag=20):
     payload: int
 
 
-class Attached(Control, tag=21):
-    """The session is there. `ticket` opens data connections to it; `is_new` when it was made for this client."""
+class Attached(Control, tag=21, frozen=True):
+    """The session is there. `ticket` opens data connections to it; `is_new`: it was made for this client."""
 
     session: str
     ticket: bytes
@@ -115,7 +119,7 @@ class Attached(Control, tag=21):
     is_new: bool
 
 
-class NotAttached(Control, tag=22):
+class NotAttached(Control, tag=22, frozen=True):
     """No session: `kind` is "in_use", "busy", "failed" or "no_sessions".
 
     `holder` and `since` (seconds) are said for "in_use"; `reason` is a clause.
@@ -127,7 +131,7 @@ class NotAttached(Control, tag=22):
     since: float = 0.0
 
 
-class Pong(Control, tag=23):
+class Pong(Control, tag=23, frozen=True):
     """The answer to a ping, and what the supervisor knows of the session without asking it.
 
     Attributes:
@@ -147,7 +151,7 @@ class Pong(Control, tag=23):
     cpu_seconds: float = 0.0
 
 
-class SessionEnded(Control, tag=24):
+class SessionEnded(Control, tag=24, frozen=True):
     """The session's process has ended: how, and the end of its standard error."""
 
     session: str
@@ -156,7 +160,7 @@ class SessionEnded(Control, tag=24):
     last_words: str
 
 
-class Taken(Control, tag=25):
+class Taken(Control, tag=25, frozen=True):
     """Another client has taken the session over."""
 
     holder: str
@@ -173,13 +177,13 @@ class SessionInfo(msgspec.Struct, frozen=True, array_like=True):
     client: str
 
 
-class Sessions(Control, tag=26):
+class Sessions(Control, tag=26, frozen=True):
     """The server's sessions."""
 
     sessions: tuple[SessionInfo, ...]
 
 
-class Goodbye(Control, tag=27):
+class Goodbye(Control, tag=27, frozen=True):
     """The server ends; `reason` is a clause."""
 
     reason: str
@@ -189,5 +193,5 @@ ToSupervisor = Attach | Ping | Interrupt | Restart | Detach | ListSessions
 ToClient = Welcome | Attached | NotAttached | Pong | SessionEnded | Taken | Sessions | Goodbye
 
 encode = msgspec.msgpack.Encoder().encode
-decode_to_supervisor = msgspec.msgpack.Decoder(ToSupervisor).decode
-decode_to_client = msgspec.msgpack.Decoder(ToClient).decode
+decode_to_supervisor: Callable[[bytes], ToSupervisor] = decoder(ToSupervisor)
+decode_to_client: Callable[[bytes], ToClient] = decoder(ToClient)

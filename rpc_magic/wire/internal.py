@@ -6,9 +6,12 @@ sequenced-packet Unix sockets (`rpc_magic.transport.packets`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 
 import msgspec
+
+from rpc_magic.wire.decoding import decoder
 
 
 class Internal(msgspec.Struct, frozen=True, array_like=True, tag_field="t"):
@@ -95,7 +98,7 @@ class Adopt(Internal, tag=20, frozen=True):
 
 
 class Drained(Internal, tag=30, frozen=True):
-    """Keeper to worker: what was written to descriptor `fd` (1 or 2); `dropped` bytes are missing before it."""
+    """Keeper to worker: what was written to descriptor `fd`, 1 or 2; `dropped` bytes miss before it."""
 
     fd: int
     data: bytes
@@ -144,7 +147,7 @@ AnyInternal = (
 )
 
 encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(AnyInternal).decode
+decode: Callable[[bytes], AnyInternal] = decoder(AnyInternal)
 
 
 STATUS_PAGE = Struct("=QdQQ")

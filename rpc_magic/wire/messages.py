@@ -1,15 +1,19 @@
 """What is said on a data connection (protocol page, section 5).
 
-Each message is a frozen struct, encoded as a msgpack array that starts with the struct's tag. A message travels
-in a frame (`rpc_magic.wire.frames`), whose header names the call it belongs to; objects travel as the frame's
-buffers, never inside a message. A message that says "buffers: x" carries x encoded by `rpc_magic.serial`.
+Each message is a frozen struct, encoded as a msgpack array that starts with the struct's tag. A message
+travels in a frame (`rpc_magic.wire.frames`), whose header names the call it belongs to; objects travel as the
+frame's buffers, never inside a message. A message that says "buffers: x" carries x encoded by
+`rpc_magic.serial`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+
+from rpc_magic.wire.decoding import decoder
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, tag_field="t"):
@@ -19,13 +23,13 @@ class Message(msgspec.Struct, frozen=True, array_like=True, tag_field="t"):
 # ---------------------------------------------------------------- client to worker: requests, run in order
 
 
-class DefineFunction(Message, tag=1):
+class DefineFunction(Message, tag=1, frozen=True):
     """Remember a function under its digest. Buffers: the function."""
 
     digest: bytes
 
 
-class CallFunction(Message, tag=2):
+class CallFunction(Message, tag=2, frozen=True):
     """Call a remembered function. Buffers: ``(args, kwargs)``; none when there are no arguments.
 
     `parent` is the notebook message that caused the call (JSON), empty outside notebooks.
@@ -35,14 +39,14 @@ class CallFunction(Message, tag=2):
     parent: bytes = b""
 
 
-class CallExposed(Message, tag=3):
+class CallExposed(Message, tag=3, frozen=True):
     """Call a function that a program exposes. Buffers: ``(args, kwargs)``, plain when `plain`."""
 
     name: str
     plain: bool = False
 
 
-class RunCell(Message, tag=4):
+class RunCell(Message, tag=4, frozen=True):
     """Run a cell's text. Buffers: a dict of variables to set first, or none.
 
     Attributes:
@@ -66,51 +70,51 @@ class RunCell(Message, tag=4):
     expression: bool = False
 
 
-class Push(Message, tag=5):
+class Push(Message, tag=5, frozen=True):
     """Set variables. Buffers: a dict of them."""
 
 
-class Pull(Message, tag=6):
+class Pull(Message, tag=6, frozen=True):
     """Fetch variables. Answer: `Returned` with a dict of them, or `Missing`."""
 
     names: tuple[str, ...]
 
 
-class Put(Message, tag=7):
+class Put(Message, tag=7, frozen=True):
     """Keep a value. Buffers: the value. Answer: `Kept`."""
 
 
-class Get(Message, tag=8):
+class Get(Message, tag=8, frozen=True):
     """Fetch a kept value. Answer: `Returned`."""
 
     key: str
 
 
-class Drop(Message, tag=9):
+class Drop(Message, tag=9, frozen=True):
     """Forget kept values. No answer; may arrive at any time."""
 
     keys: tuple[str, ...]
 
 
-class ListFunctions(Message, tag=10):
+class ListFunctions(Message, tag=10, frozen=True):
     """Ask for the exposed functions. Answer: `FunctionList`."""
 
 
-class Inspect(Message, tag=11):
+class Inspect(Message, tag=11, frozen=True):
     """Ask what `?` shows for a name. Answer: `Inspected`."""
 
     name: str
     detail: int = 0
 
 
-class Complete(Message, tag=12):
+class Complete(Message, tag=12, frozen=True):
     """Ask for completions at `cursor` (in characters) of `text`. Answer: `Completions`."""
 
     text: str
     cursor: int
 
 
-class MapTask(Message, tag=13):
+class MapTask(Message, tag=13, frozen=True):
     """One task for the engine. Buffers: the items, a list of argument tuples.
 
     `digest` names a function that a `DefineFunction` on the same connection has given.
@@ -122,26 +126,26 @@ class MapTask(Message, tag=13):
 # ---------------------------------------------------------------- client to worker: at any time
 
 
-class CancelCall(Message, tag=20):
+class CancelCall(Message, tag=20, frozen=True):
     """Take a call that waits out of the queue; a running one is interrupted by the control connection."""
 
     call: int
 
 
-class InputReply(Message, tag=21):
+class InputReply(Message, tag=21, frozen=True):
     """What the user typed."""
 
     text: str
 
 
-class Acknowledge(Message, tag=22):
+class Acknowledge(Message, tag=22, frozen=True):
     """Nothing but the frame header's acknowledged number."""
 
 
 # ---------------------------------------------------------------- both ways
 
 
-class CommMessage(Message, tag=30):
+class CommMessage(Message, tag=30, frozen=True):
     """One message of a widget's comm. Buffers: its binary buffers, as they are."""
 
     kind: str  # comm_open, comm_msg, comm_close
@@ -158,14 +162,14 @@ class Output(Message, frozen=True):
     """Base of what a call shows while it runs."""
 
 
-class Stream(Output, tag=40):
+class Stream(Output, tag=40, frozen=True):
     """Text that was printed. `name` is "stdout" or "stderr"."""
 
     name: str
     text: str
 
 
-class Display(Output, tag=41):
+class Display(Output, tag=41, frozen=True):
     """A MIME bundle shown by ``display()``; bytes in `data` are binary MIME data, not yet base64.
 
     `update` asks for an earlier display with the same ``transient["display_id"]`` to be replaced.
@@ -177,13 +181,13 @@ class Display(Output, tag=41):
     update: bool = False
 
 
-class ClearOutput(Output, tag=42):
+class ClearOutput(Output, tag=42, frozen=True):
     """Clear what the call has shown; `wait` for the next output before doing so."""
 
     wait: bool = False
 
 
-class ExecuteResult(Output, tag=43):
+class ExecuteResult(Output, tag=43, frozen=True):
     """The MIME bundle of the value of a cell's last expression."""
 
     data: dict[str, Any]
@@ -191,7 +195,7 @@ class ExecuteResult(Output, tag=43):
     execution_count: int
 
 
-class InputRequest(Output, tag=44):
+class InputRequest(Output, tag=44, frozen=True):
     """The call asks for a line of text; `password` hides what is typed. Answer: `InputReply`."""
 
     prompt: str
@@ -208,7 +212,7 @@ class ValueInfo(msgspec.Struct, frozen=True, array_like=True):
         key: names the kept value; empty for a value known by its variable only.
         type_name: as "pandas.DataFrame".
         size: bytes in memory, as well as it can be told cheaply; -1 when unknown.
-        extent: shape or length, as "336776 rows × 19 columns" or "len 7"; may be empty.
+        extent: shape or length, as "336776 rows x 19 columns" or "len 7"; may be empty.
         preview: the start of its repr, one line; may be empty.
         bundle: the MIME bundle rendered there, when it was a cell's value.
         metadata: of the bundle.
@@ -248,29 +252,29 @@ class Outcome(Message, frozen=True):
     """Base of what ends a call; each call gets exactly one."""
 
 
-class Returned(Outcome, tag=60):
+class Returned(Outcome, tag=60, frozen=True):
     """The value. Buffers: it, plain when `plain`; none for None."""
 
     plain: bool = False
 
 
-class Kept(Outcome, tag=61):
+class Kept(Outcome, tag=61, frozen=True):
     """The value stays in the session."""
 
     info: ValueInfo
 
 
-class Failed(Outcome, tag=62):
+class Failed(Outcome, tag=62, frozen=True):
     """The call raised. Buffers: the exception when it can travel, else none."""
 
     error: ErrorRecord
 
 
-class CellDone(Outcome, tag=63):
+class CellDone(Outcome, tag=63, frozen=True):
     """A cell has ended, well or not. Buffers: ``(exception, value, names)``.
 
-    `exception` is None when there was none or it cannot travel; `value` is the value of the last expression when
-    `value_here`; `names` is a dict of variables that come back as values.
+    `exception` is None when there was none or it cannot travel; `value` is the value of the last expression
+    when `value_here`; `names` is a dict of variables that come back as values.
 
     Attributes:
         execution_count: the session's own count.
@@ -295,19 +299,19 @@ class CellDone(Outcome, tag=63):
     notes: tuple[str, ...] = ()
 
 
-class Missing(Outcome, tag=64):
+class Missing(Outcome, tag=64, frozen=True):
     """Variables that were asked for do not exist."""
 
     names: tuple[str, ...]
 
 
-class NeedFunction(Outcome, tag=65):
+class NeedFunction(Outcome, tag=65, frozen=True):
     """The digest is not known (any more): define the function and call again."""
 
     digest: bytes
 
 
-class UnknownFunction(Outcome, tag=66):
+class UnknownFunction(Outcome, tag=66, frozen=True):
     """No function of that name is exposed."""
 
     name: str
@@ -323,19 +327,19 @@ class FunctionInfo(msgspec.Struct, frozen=True, array_like=True):
     doc: str
 
 
-class FunctionList(Outcome, tag=67):
+class FunctionList(Outcome, tag=67, frozen=True):
     """The exposed functions."""
 
     functions: tuple[FunctionInfo, ...]
 
 
-class Inspected(Outcome, tag=68):
+class Inspected(Outcome, tag=68, frozen=True):
     """What `?` shows, as MIME bundle; empty when the name does not exist."""
 
     data: dict[str, str]
 
 
-class Completions(Outcome, tag=69):
+class Completions(Outcome, tag=69, frozen=True):
     """Completions that replace ``text[start:end]``."""
 
     matches: tuple[str, ...]
@@ -343,7 +347,7 @@ class Completions(Outcome, tag=69):
     end: int
 
 
-class OverLimit(Outcome, tag=70):
+class OverLimit(Outcome, tag=70, frozen=True):
     """Something was over a limit; nothing was done. Fields as `LimitError`'s."""
 
     what: str
@@ -353,7 +357,7 @@ class OverLimit(Outcome, tag=70):
     setting: str
 
 
-class Refused(Outcome, tag=71):
+class Refused(Outcome, tag=71, frozen=True):
     """The server does not do this; `reason` is a sentence that says why and what to do."""
 
     reason: str
@@ -401,5 +405,5 @@ Answer = (
 )
 
 encode = msgspec.msgpack.Encoder().encode
-decode_request = msgspec.msgpack.Decoder(Request).decode
-decode_answer = msgspec.msgpack.Decoder(Answer).decode
+decode_request: Callable[[bytes], Request] = decoder(Request)
+decode_answer: Callable[[bytes], Answer] = decoder(Answer)

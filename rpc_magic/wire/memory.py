@@ -1,12 +1,13 @@
 """The memory that a payload is received into, and stays in.
 
-A large buffer gets pages of its own: aligned, writable, given back to the system when the last array on it goes,
-and never copied. All of it is private to the process; the chunk store can later put a shared mapping here without
-anyone noticing.
+A large buffer gets pages of its own: aligned, writable, given back to the system when the last array on it
+goes, and never copied. All of it is private to the process; the chunk store can later put a shared mapping
+here without anyone noticing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 
 __all__ = ["OWN_PAGES", "allocate"]
@@ -32,6 +33,7 @@ def allocate(size: int) -> memoryview:
     except OSError as error:
         raise MemoryError(f"no memory for a buffer of {size:,} bytes") from error
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        # An eighth of the page faults: receiving is then as fast as copying.
-        pages.madvise(mmap.MADV_HUGEPAGE)
+        # An eighth of the page faults: receiving is then as fast as copying. A kernel built without refuses.
+        with contextlib.suppress(OSError):
+            pages.madvise(mmap.MADV_HUGEPAGE)
     return memoryview(pages)

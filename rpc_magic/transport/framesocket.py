@@ -1,13 +1,14 @@
 """Frames over one non-blocking stream socket.
 
-Theory of operation. Any thread may send; what the kernel does not take at once is kept, in order, and leaves by
-`flush`, which whoever watches the socket calls when it is writable. One thread at a time may read; a second one
-finds nothing. A frame's numbers are given under the same lock under which its bytes are sent or queued, so they
-rise in the order of the wire.
+Theory of operation. Any thread may send; what the kernel does not take at once is kept, in order, and leaves
+by `flush`, which whoever watches the socket calls when it is writable. One thread at a time may read; a
+second one finds nothing. A frame's numbers are given under the same lock under which its bytes are sent or
+queued, so they rise in the order of the wire.
 
-Interrupt-safety: a KeyboardInterrupt between a system call and the note of its result would lose count of bytes.
-`send`, `flush` and `read` must therefore run where SIGINT does not raise: on a thread other than the main one, or
-with the main thread's handler held back (the caller's business, as the two sides hold it back differently).
+Interrupt-safety: a KeyboardInterrupt between a system call and the note of its result would lose count of
+bytes. `send`, `flush` and `read` must therefore run where SIGINT does not raise: on a thread other than the
+main one, or with the main thread's handler held back (the caller's business, as the two sides hold it back
+differently).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from rpc_magic.wire.frames import Buffer, Frame, FrameReader, encode_frame
 __all__ = ["FrameSocket"]
 
 _SOCKET_BUFFER = 1 << 22
-_PIECES = 64  # buffers handed to one sendmsg; IOV_MAX is 1024, and locking so much memory at once gains nothing
+_PIECES = 64  # buffers handed to one sendmsg; IOV_MAX is 1024, and a longer call gains nothing
 _PIECE = 1 << 24
 
 
@@ -82,8 +83,8 @@ class FrameSocket:
             OSError: the connection is gone.
         """
         with self._sending:
-            self._seq += 1
-            pieces = encode_frame(call, self._seq, self._reader.last_seq, message, buffers)
+            pieces = encode_frame(call, self._seq + 1, self._reader.last_seq, message, buffers)
+            self._seq += 1  # only now: a number whose frame could not be made must not be missed
             if not self._queue:
                 if len(pieces) == 1:
                     piece = pieces[0]
@@ -126,7 +127,11 @@ class FrameSocket:
     def _drain(self) -> bool:
         queue = self._queue
         while queue:
-            pieces = [piece[:_PIECE] for piece, _ in zip(queue, range(_PIECES), strict=False)]
+            pieces: list[memoryview] = []
+            for piece in queue:
+                pieces.append(piece[:_PIECE])
+                if len(piece) > _PIECE or len(pieces) == _PIECES:
+                    break  # nothing may follow a piece of which only the beginning is sent
             try:
                 sent = self._sock.sendmsg(pieces) if len(pieces) > 1 else self._sock.send(pieces[0])
             except BlockingIOError:
@@ -142,7 +147,7 @@ class FrameSocket:
         return True
 
     def read(self) -> list[Frame]:
-        """Return the frames that have arrived, without waiting; [] when there is none, or another thread reads.
+        """Return the frames that have arrived, without waiting; [] when none has or another thread reads.
 
         Raises:
             EOFError: the other side has closed.
@@ -168,7 +173,8 @@ class FrameSocket:
             self._reading.release()
 
     def close(self) -> None:
-        """Close the socket; what waits is dropped. May be called more than once."""
+        """Close the socket; what waits is dropped. May be called more than once, and by any thread."""
         self._closed = True
-        self._queue.clear()
-        self._sock.close()
+        with self._sending:  # another thread may be about to take note of what it has sent
+            self._queue.clear()
+            self._sock.close()

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import os
 import select
 import socket
 from collections.abc import Sequence
 
-from rpc_magic.errors import LimitError
+from rpc_magic.errors import LimitError, ProtocolError
 from rpc_magic.wire import internal
 
-__all__ = ["MAX_PACKET", "PacketSocket"]
+__all__ = ["MAX_DESCRIPTORS", "MAX_PACKET", "PacketSocket"]
 
 MAX_PACKET = 1 << 20
 """Bytes of the largest packet: one holds a client's whole environment."""
 
-_MAX_DESCRIPTORS = 64
+MAX_DESCRIPTORS = 253
+"""Descriptors beside one packet: as many as Linux passes at once (SCM_MAX_FD)."""
 
 
 class PacketSocket:
@@ -54,16 +56,24 @@ class PacketSocket:
         """Send a message with copies of `descriptors`; False when the other side's queue is full.
 
         Raises:
-            LimitError: the message is larger than a packet.
+            LimitError: the message is larger than a packet may be here, or the descriptors are too many.
             OSError: the other side is gone.
         """
         packet = internal.encode(message)
         if len(packet) > MAX_PACKET:
             raise LimitError("an internal message", len(packet), MAX_PACKET)
+        if len(descriptors) > MAX_DESCRIPTORS:
+            raise LimitError("an internal message", len(descriptors), MAX_DESCRIPTORS, "descriptors")
         try:
             socket.send_fds(self._sock, [packet], list(descriptors))
         except BlockingIOError:
             return False
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                raise
+            # The system's own limit (net.core.wmem_max) is the smaller one.
+            room = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+            raise LimitError("an internal message", len(packet), room) from error
         return True
 
     def send(self, message: internal.Internal, descriptors: Sequence[int] = ()) -> None:
@@ -82,11 +92,13 @@ class PacketSocket:
 
         Raises:
             EOFError: the other side is gone.
+            ProtocolError: the packet is no message.
+            OSError: this process has no descriptors left; those beside the packet are lost.
         """
         fds = array.array("i")
         try:
             packet, ancillary, flags, _ = self._sock.recvmsg(
-                MAX_PACKET, socket.CMSG_SPACE(_MAX_DESCRIPTORS * fds.itemsize), socket.MSG_CMSG_CLOEXEC
+                MAX_PACKET, socket.CMSG_SPACE(MAX_DESCRIPTORS * fds.itemsize), socket.MSG_CMSG_CLOEXEC
             )
         except BlockingIOError:
             return None
@@ -101,13 +113,21 @@ class PacketSocket:
         if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             close_all(fds)
             raise OSError("an internal message was cut short: are file descriptors used up?")
-        return internal.decode(packet), list(fds)
+        try:
+            return internal.decode(packet), list(fds)
+        except ProtocolError:
+            close_all(fds)
+            raise
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until a message can be received, at most `timeout` seconds; tell whether one can."""
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         return bool(poll.poll(None if timeout is None else timeout * 1000))
+
+    def detach(self) -> int:
+        """Return the descriptor, which is now the caller's."""
+        return self._sock.detach()
 
     def close(self) -> None:
         """Close the socket."""

@@ -54,7 +54,8 @@ __all__ = [
 def _rebuild(cls: type[RpcMagicError], args: tuple[Any, ...], state: dict[str, Any]) -> RpcMagicError:
     error = cls.__new__(cls)
     error.args = args
-    error.__dict__.update(state)
+    for name, value in state.items():
+        setattr(error, name, value)
     return error
 
 
@@ -126,7 +127,9 @@ class SessionDiedError(RpcMagicError):
 
     def __init__(self, session: str, cause: str, last_words: str = "") -> None:
         self.session, self.cause, self.last_words = session, cause, last_words
-        text = f"the session {session!r} ended ({cause}); its variables are gone. %rpc_restart gives a new one"
+        text = (
+            f"the session {session!r} ended ({cause}); its variables are gone. %rpc_restart gives a new one"
+        )
         super().__init__(text + (f"\nIts last words:\n{last_words}" if last_words else ""))
 
 
@@ -176,6 +179,10 @@ class MissingNameError(RpcMagicError, NameError):
         super().__init__(f"no variable {names} {where}; nothing was changed")
         self.name = missing[0] if missing else ""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # NameError keeps `name` outside the instance's dict.
+        return _rebuild, (type(self), self.args, {**self.__dict__, "name": self.name})
+
 
 class RemoteError(RpcMagicError):
     """An exception that could not arrive as its own class.
@@ -191,7 +198,7 @@ class RemoteError(RpcMagicError):
         super().__init__(f"{type_name}: {message}" if message else type_name)
 
 
-class RemoteExit(RemoteError):
+class RemoteExit(RemoteError):  # noqa: N818 - named after what was raised there
     """The remote code raised SystemExit; the session lives on.
 
     Attributes:
@@ -203,15 +210,15 @@ class RemoteExit(RemoteError):
         super().__init__("SystemExit", "" if code is None else str(code), traceback)
 
 
-class RemoteInterrupt(RemoteError):
+class RemoteInterrupt(RemoteError):  # noqa: N818 - named after what was raised there
     """The remote code was interrupted (seen through a `Call`)."""
 
 
-class RemoteStopIteration(RemoteError):
+class RemoteStopIteration(RemoteError):  # noqa: N818 - named after what was raised there
     """The remote code raised StopIteration (seen through a `Call`)."""
 
 
-class RemoteGeneratorExit(RemoteError):
+class RemoteGeneratorExit(RemoteError):  # noqa: N818 - named after what was raised there
     """The remote code raised GeneratorExit (seen through a `Call`)."""
 
 

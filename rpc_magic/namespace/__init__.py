@@ -1,0 +1,24 @@
+"""Which names a cell reads and binds, what is reachable from them, and what a session lacks of it.
+
+Pure functions over transformed text, syntax trees and live objects: no IPython, no sockets, no threads, no
+pickle. `cell_names` reads a cell's text, `reach` follows its names through the namespace, `Ledger` remembers
+what one session holds. Names are strings throughout; a *state* is an opaque hashable made by the caller.
+"""
+
+from rpc_magic.namespace.cells import CellNames, cell_names, cell_names_of_tree, prelude_index
+from rpc_magic.namespace.ledger import REMOTE, Ledger
+from rpc_magic.namespace.reach import is_bookkeeping, reach
+from rpc_magic.namespace.references import MAX_OBJECTS, referenced_names
+
+__all__ = [
+    "MAX_OBJECTS",
+    "REMOTE",
+    "CellNames",
+    "Ledger",
+    "cell_names",
+    "cell_names_of_tree",
+    "is_bookkeeping",
+    "prelude_index",
+    "reach",
+    "referenced_names",
+]

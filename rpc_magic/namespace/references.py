@@ -1,0 +1,217 @@
+"""Which global names the code behind an object refers to."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import types
+import weakref
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Final
+
+__all__ = ["MAX_OBJECTS", "code_globals", "referenced_names"]
+
+MAX_OBJECTS: Final = 1000
+"""How many objects are looked at behind one (items of containers, attributes of instances, nested ones too).
+
+A list of a million numbers costs some microseconds, not seconds; code behind the thousandth object is not
+found, and its globals must then be sent by name (``-i``). No setting moves it: it is far above what
+notebooks hold.
+"""
+
+MAX_DEPTH: Final = 4
+"""How many containers or instances deep code is looked for; functions and classes do not count."""
+
+# Values of these types refer to nothing, and are most of what containers hold.
+_PLAIN: frozenset[type] = frozenset({
+    type(None), bool, int, float, complex, str, bytes, bytearray, range, slice, memoryview, type(...),
+    types.ModuleType, types.CodeType, types.BuiltinFunctionType,
+})  # fmt: skip
+
+_GLOBAL_OPS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL",
+"LOAD_FROM_DICT_OR_GLOBALS"}) _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: the class was made by Python code
+or at run time
+
+_cache: weakref.WeakKeyDictionary[types.CodeType, frozenset[str]] = weakref.WeakKeyDictionary()
+
+
+def code_globals(code: types.CodeType) -> frozenset[str]:
+    """Return the names that a code object, and the code inside it, looks up or sets as globals.
+
+    Builtins are among them. Thread-safe; the answer is kept as long as the code object lives.
+    """
+    known = _cache.get(code)
+    if known is None:
+        names: set[str] = set()
+        if code.co_names:
+            names.update(i.argval for i in dis.get_instructions(code) if i.opname in _GLOBAL_OPS)
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                names |= code_globals(constant)
+        known = _cache[code] = frozenset(names)
+    return known
+
+
+def referenced_names(obj: object, namespace: Mapping[str, object]) -> frozenset[str]:
+    """Return the names in `namespace` that the code behind `obj` refers to when it runs.
+
+    Looked into are functions of any kind whose globals are `namespace`; what wraps them (``__wrapped__``,
+    partials, methods, properties, closures, defaults); classes defined in the namespace with their methods,
+    bases and nested classes; instances (the names of their class and what their attributes hold); and list,
+    tuple, set, dict and deque, all within `MAX_OBJECTS` and `MAX_DEPTH`. Nothing of the user's own code runs,
+    nothing is compared, and no module or class of a library is looked into.
+
+    Args:
+        obj: any object.
+        namespace: the globals of the notebook, the very mapping that its functions have as ``__globals__``.
+
+    Returns:
+        The names; only those that `namespace` has at this moment. Thread-safe as long as no other thread
+        changes the containers looked at.
+    """
+    if type(obj) in _PLAIN:
+        return frozenset()
+    search = _Search(namespace)
+    search.run(obj)
+    return frozenset(name for name in search.names if name in namespace)
+
+
+class _Search:
+    """One search behind an object, breadth first."""
+
+    __slots__ = ("budget", "module", "names", "namespace", "seen", "todo")
+
+    def __init__(self, namespace: Mapping[str, object]) -> None:
+        self.namespace = namespace
+        # A class body without a module name in its globals takes that of the builtins.
+        self.module = namespace.get("__name__", "builtins")
+        self.names: set[str] = set()
+        self.seen: dict[int, object] = {}
+        self.todo: deque[tuple[object, int]] = deque()
+        self.budget = MAX_OBJECTS
+
+    def run(self, obj: object) -> None:
+        """Look at `obj` and all that is behind it."""
+        self.add((obj,), 0)
+        while self.todo:
+            self.look_at(*self.todo.popleft())
+
+    def add(self, objects: Iterable[object], depth: int) -> None:
+        """Put objects on the list of those to look at."""
+        if depth > MAX_DEPTH:
+            return
+        taken = 0
+        for obj in islice(objects, self.budget):
+            taken += 1
+            if type(obj) not in _PLAIN and id(obj) not in self.seen:
+                # The object is kept while its id is: a property may have made it for us alone.
+                self.seen[id(obj)] = obj
+                self.todo.append((obj, depth))
+        self.budget -= taken
+
+    def look_at(self, obj: object, depth: int) -> None:
+        """Note the names of one object's code, and list what is behind it."""
+        if isinstance(obj, types.FunctionType):
+            self.function(obj, depth)
+        elif isinstance(obj, type):
+            self.class_(obj, depth)
+        elif isinstance(obj, types.MethodType):
+            self.add((obj.__func__, obj.__self__), depth)
+        elif isinstance(obj, staticmethod | classmethod):
+            self.add((obj.__func__,), depth)
+        elif isinstance(obj, property):
+            self.add((obj.fget, obj.fset, obj.fdel), depth)
+        elif isinstance(obj, functools.partial | functools.partialmethod):
+            self.add((obj.func, *obj.args, *obj.keywords.values()), depth)
+        elif isinstance(obj, functools.cached_property):
+            self.add((obj.func,), depth)
+        else:
+            self.other(obj, depth)
+
+    def function(self, function: types.FunctionType, depth: int) -> None:
+        """Note a function's globals; its closure and attributes count whoever's globals it has
+        (decorators).""" ours = function.__globals__ is self.namespace
+        if ours:
+            self.names |= code_globals(function.__code__)
+            self.add(function.__defaults__ or (), depth)
+            self.add((function.__kwdefaults__ or {}).values(), depth)
+        if function.__closure__:
+            self.add(_contents(function.__closure__), depth)
+        if function.__dict__:
+            self.add(function.__dict__.values() if ours else _wrapped(function.__dict__), depth)
+
+    def class_(self, cls: type, depth: int) -> None:
+        """Look into a class of the namespace; those of libraries are taken as they are there."""
+        if not self.is_ours(cls):
+            return
+        if self.namespace.get(cls.__name__) is cls:
+            self.names.add(cls.__name__)
+        self.add(type.__getattribute__(cls, "__bases__"), depth)
+        self.add((type(cls),), depth)
+        self.add(list(vars(cls).values()), depth)
+
+    def other(self, obj: object, depth: int) -> None:
+        """Look into a container or an instance."""
+        cls = type(obj)
+        if cls.__module__.startswith("rpc_magic."):
+            return
+        for kind, items in _CONTAINERS:
+            if isinstance(obj, kind):
+                self.add(items(obj), depth + 1)
+        if self.is_ours(cls):
+            self.add((cls,), depth)
+            self.add(_slots(obj, cls), depth + 1)
+        self.add(_attributes(obj), depth + 1)
+
+    def is_ours(self, cls: type) -> bool:
+        """Return whether a class was defined in the namespace."""
+        return bool(cls.__flags__ & _HEAP_TYPE) and cls.__module__ == self.module
+
+
+def _items(unbound: Any) -> Any:
+    """Return a function that lists the first items of a container by its own type's iterator, never the
+    user's.""" return lambda container: list(islice(unbound(container), MAX_OBJECTS))
+
+
+_CONTAINERS: tuple[tuple[type, Any], ...] = (
+    (list, _items(list.__iter__)),
+    (tuple, _items(tuple.__iter__)),
+    (dict, _items(dict.values)),
+    (set, _items(set.__iter__)),
+    (frozenset, _items(frozenset.__iter__)),
+    (deque, _items(deque.__iter__)),
+)
+
+
+def _contents(cells: Iterable[types.CellType]) -> Iterator[object]:
+    for cell in cells:
+        try:
+            yield cell.cell_contents
+        except ValueError:  # the variable is not bound yet
+            continue
+
+
+def _wrapped(attributes: Mapping[str, object]) -> Iterator[object]:
+    if "__wrapped__" in attributes:
+        yield attributes["__wrapped__"]
+
+
+def _attributes(obj: object) -> list[object]:
+    """Return the values of an instance's attributes, past any `__getattribute__` of its class."""
+    try:
+        attributes = object.__getattribute__(obj, "__dict__")
+    except Exception:  # noqa: BLE001  -- a class may define __dict__ as it likes
+        return []
+    return list(islice(attributes.values(), MAX_OBJECTS)) if type(attributes) is dict else []
+
+
+def _slots(obj: object, cls: type) -> Iterator[object]:
+    for base in cls.__mro__:
+        for member in list(vars(base).values()) if base.__flags__ & _HEAP_TYPE else ():
+            if isinstance(member, types.MemberDescriptorType):
+                try:
+                    yield member.__get__(obj, cls)
+                except AttributeError:  # the slot is empty
+                    continue

@@ -65,12 +65,9 @@ def without_shell_syntax(text: str) -> str:
     if top is not None:
         name, line = top.groups()
         return f"get_ipython().run_cell_magic({name!r}, {line!r}, {text[top.end() :]!r})"
-    lines = (
-        text.replace("\\\n", "").split("\n")
-        if re.search(r"^\s*[%!].*\\$", text, re.MULTILINE)
-        else text.split("\n")
-    )
-    return "\n".join(map(_plain_line, lines))
+    if re.search(r"^\s*[%!].*\\$", text, re.MULTILINE):  # a shell line goes on after a backslash
+        text = text.replace("\\\n", "")
+    return "\n".join(map(_plain_line, text.split("\n")))
 
 
 def _plain_line(line: str) -> str:

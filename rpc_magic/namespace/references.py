@@ -30,9 +30,10 @@ _PLAIN: frozenset[type] = frozenset({
     types.ModuleType, types.CodeType, types.BuiltinFunctionType,
 })  # fmt: skip
 
-_GLOBAL_OPS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL",
-"LOAD_FROM_DICT_OR_GLOBALS"}) _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: the class was made by Python code
-or at run time
+_GLOBAL_OPS = frozenset({
+    "LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS",
+})  # fmt: skip
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: the class was made by Python code or at run time
 
 _cache: weakref.WeakKeyDictionary[types.CodeType, frozenset[str]] = weakref.WeakKeyDictionary()
 
@@ -131,8 +132,8 @@ class _Search:
             self.other(obj, depth)
 
     def function(self, function: types.FunctionType, depth: int) -> None:
-        """Note a function's globals; its closure and attributes count whoever's globals it has
-        (decorators).""" ours = function.__globals__ is self.namespace
+        """Note a function's globals; its closure counts whoever's globals it has (decorators)."""
+        ours = function.__globals__ is self.namespace
         if ours:
             self.names |= code_globals(function.__code__)
             self.add(function.__defaults__ or (), depth)
@@ -171,8 +172,8 @@ class _Search:
 
 
 def _items(unbound: Any) -> Any:
-    """Return a function that lists the first items of a container by its own type's iterator, never the
-    user's.""" return lambda container: list(islice(unbound(container), MAX_OBJECTS))
+    """Return a function that lists a container's first items by its type's iterator, never the user's."""
+    return lambda container: list(islice(unbound(container), MAX_OBJECTS))
 
 
 _CONTAINERS: tuple[tuple[type, Any], ...] = (

@@ -16,8 +16,7 @@ _RUNNERS = frozenset({"ev", "ex", "run_cell", "run_code", "safe_execfile"})
 
 
 def shell_call(walk: Walk, node: ast.Call) -> bool:
-    """Walk `node` if it is a magic or a command; `get_ipython` itself is then no read: every session has its
-    own.
+    """Walk `node` if it is a magic or a command; `get_ipython` itself is then no read.
 
     Returns:
         Whether it was one, and has been walked.

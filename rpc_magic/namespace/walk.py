@@ -149,8 +149,8 @@ class Walk:
         return None if isinstance(last, LEAVES) else after
 
     def settle_common(self, ends: Iterable[set[str] | None]) -> None:
-        """Settle what every way to here has settled; `ends` are results of `branch`, one of them always
-        taken.""" reached = [end for end in ends if end is not None]
+        """Settle what every way to here has settled: `ends` are results of `branch`, one always taken."""
+        reached = [end for end in ends if end is not None]
         if reached:
             self.settled |= set.intersection(*reached)
 

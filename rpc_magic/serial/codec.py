@@ -1,0 +1,153 @@
+"""Objects to buffers and back.
+
+A list of buffers is either a pickle stream followed by its out-of-band buffers (the first byte is then
+pickle's 0x80), or a head that says how many of the buffers after it are segments of the stream. Buffers may
+be parts of living objects: they are to be sent, hashed or copied before user code runs again.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from rpc_magic.errors import ProtocolError
+from rpc_magic.serial.context import Decoding, Resolve
+from rpc_magic.serial.culprit import transfer_error
+from rpc_magic.serial.encoding import CodeMode, Encoding
+from rpc_magic.serial.pickler import PROTOCOL, Pickler
+from rpc_magic.serial.reduce_values import ARRAY_BYTES_OUT_OF_BAND
+from rpc_magic.serial.segments import Buffer, SegmentReader, SegmentSink, join_small
+
+__all__ = ["decode", "encode"]
+
+_HEAD = struct.Struct("<BBHI")
+_HEAD_MARK = 0x52
+_FORMAT = 1
+_PICKLE_MARK = 0x80
+
+_NUMBERS = frozenset({int, float, bool, complex, type(None)})
+_TEXTS = frozenset({str, bytes})
+_FEW = 8
+_SHORT = 1024
+
+
+def _is_trivial(thing: Any) -> bool:
+    """Tell whether an object is a number, a short text or a few of them, to a depth of two."""
+    kind = type(thing)
+    if kind in _NUMBERS:
+        return True
+    if kind in _TEXTS:
+        return len(thing) < _SHORT
+    return (kind is tuple or kind is list) and len(thing) <= _FEW and _are_trivial(thing, 1)
+
+
+def _are_trivial(things: Any, depth: int) -> bool:
+    for item in things:
+        kind = type(item)
+        if kind in _NUMBERS:
+            continue
+        if kind in _TEXTS:
+            if len(item) >= _SHORT:
+                return False
+        elif kind is dict:
+            if item and not (
+                depth and len(item) <= _FEW and _are_trivial(item, 0) and _are_trivial(item.values(), 0)
+            ):
+                return False
+        elif (kind is not tuple and kind is not list) or (
+            item and not (depth and len(item) <= _FEW and _are_trivial(item, 0))
+        ):
+            return False
+    return True
+
+
+def encode(
+    obj: object,
+    *,
+    namespace: dict[str, Any] | None = None,
+    carry: bool = True,
+    name: str = "",
+    code: CodeMode = "bytecode",
+) -> list[Buffer]:
+    """Turn an object into buffers.
+
+    Args:
+        obj: nearly anything; functions and classes that the other side cannot import travel by value.
+        namespace: the user's global namespace; functions that have it as their globals will have the
+            receiver's there.
+        carry: whether such functions take along the values of the globals that they refer to.
+        name: the variable's name, the root of the path that an error tells.
+        code: "source" when the other side runs another Python minor version.
+
+    Returns:
+        Buffers for `decode`. They may alias the memory of `obj`.
+
+    Raises:
+        TransferError: something in it cannot travel; the error names its path.
+    """
+    if _is_trivial(obj):
+        return [pickle.dumps(obj, PROTOCOL)]
+    sink = SegmentSink()
+    out_of_band: list[Buffer] = []
+
+    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            raw = buffer.raw()
+        except BufferError:  # not contiguous
+            return True
+        if raw.nbytes < ARRAY_BYTES_OUT_OF_BAND:
+            return True
+        out_of_band.append(raw)
+        return False
+
+    try:
+        Pickler(sink, keep_in_band, Encoding(namespace, carry, code)).dump(obj)
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:
+        raise transfer_error(obj, Encoding(namespace, carry, code), name, error) from error
+    segments = join_small(sink.segments)
+    if len(segments) == 1:
+        return [segments[0], *out_of_band]
+    return [_HEAD.pack(_HEAD_MARK, _FORMAT, 0, len(segments)), *segments, *out_of_band]
+
+
+def decode(
+    buffers: Sequence[Buffer],
+    *,
+    namespace: dict[str, Any] | None = None,
+    resolve: Resolve | None = None,
+) -> Any:
+    """Make the object that `encode` turned into buffers.
+
+    This runs code that the buffers name: only for buffers of somebody who may run code here.
+
+    Args:
+        buffers: what `encode` returned. Arrays are built on them, writable where the buffer is.
+        namespace: the receiver's global namespace; carried globals are set into it (not when decoding fails).
+        resolve: answers `rpc_magic.serial.reference`: gives the value for a session and a key.
+
+    Raises:
+        ProtocolError: these are no buffers of `encode`.
+        TransferError: code in them belongs to another Python version.
+        Exception: what a constructor named in them raises, as ModuleNotFoundError.
+    """
+    if not buffers or not len(buffers[0]):
+        raise ProtocolError("an encoded object has at least one buffer")
+    first = buffers[0]
+    with Decoding(namespace, resolve):
+        if memoryview(first)[0] == _PICKLE_MARK:
+            return pickle.loads(first, buffers=buffers[1:])
+        return _decode_segments(first, buffers)
+
+
+def _decode_segments(head: Buffer, buffers: Sequence[Buffer]) -> Any:
+    if len(head) != _HEAD.size:
+        raise ProtocolError("an encoded object starts with a head that is none")
+    mark, version, _, count = _HEAD.unpack(head)
+    if mark != _HEAD_MARK or version != _FORMAT or not 0 < count < len(buffers):
+        raise ProtocolError(f"an encoded object has an unknown head {bytes(head).hex()}")
+    stream = SegmentReader(buffers[1 : count + 1])
+    return pickle.Unpickler(stream, buffers=buffers[count + 1 :]).load()

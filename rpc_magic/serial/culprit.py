@@ -1,0 +1,179 @@
+"""Which part of an object cannot travel: found by pickling again on the Python pickler, which can be watched.
+
+The Python pickler runs the same reducers and keeps a stack of what it is inside of. This happens only after a
+failure, and for a limited time.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+import types
+from typing import Any
+
+from rpc_magic.errors import TransferError
+from rpc_magic.serial.encoding import Encoding, global_names
+from rpc_magic.serial.pickler import PROTOCOL, Reducers
+
+__all__ = ["transfer_error", "type_name"]
+
+_SECONDS = 10.0
+"""For how long the culprit is looked for: the Python pickler is some 40 times slower than the C one."""
+
+_TIME_CHECK_EVERY = 4096
+
+_REASON_LENGTH = 300
+
+
+class _GiveUpError(Exception):
+    """The time to look for the culprit ran out."""
+
+
+class _NullFile:
+    def write(self, _data: bytes) -> None:
+        pass
+
+
+_PythonPickler: Any = pickle._Pickler  # noqa: SLF001  # the only Python pickler
+
+
+class _WatchedPickler(Reducers, _PythonPickler):  # type: ignore[misc]  # typeshed does not know it
+    """Pickles to nowhere and knows at each moment what it is inside of."""
+
+    dispatch = {  # noqa: RUF012  # as in the base; without what an import of dill may have added there
+        kind: saver for kind, saver in _PythonPickler.dispatch.items() if saver.__module__ == "pickle"
+    }
+
+    def __init__(self, encoding: Encoding) -> None:
+        super().__init__(_NullFile(), PROTOCOL, buffer_callback=lambda _: False)
+        self.encoding = encoding
+        self.inside: list[Any] = []
+        self._count = 0
+        self._deadline = time.monotonic() + _SECONDS
+
+    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
+        self._count += 1
+        if not self._count % _TIME_CHECK_EVERY and time.monotonic() > self._deadline:
+            raise _GiveUpError
+        self.inside.append(obj)
+        super().save(obj, save_persistent_id)
+        self.inside.pop()
+
+
+def type_name(thing: object) -> str:
+    """Return an object's type as people write it: builtins without their module."""
+    kind = type(thing)
+    module = kind.__module__
+    return kind.__qualname__ if module in ("builtins", "__main__") else f"{module}.{kind.__qualname__}"
+
+
+def transfer_error(obj: object, encoding: Encoding, name: str, error: BaseException) -> TransferError:
+    """Explain why an object could not be pickled.
+
+    Args:
+        obj: the object.
+        encoding: a fresh state for pickling it again.
+        name: the variable's name; may be empty.
+        error: what went wrong.
+
+    Returns:
+        An error that names the path to the culprit where it can be found.
+    """
+    if isinstance(error, RecursionError):
+        return TransferError(name, type_name(obj), "it is nested too deeply for Python's recursion limit")
+    watched = _WatchedPickler(encoding)
+    try:
+        watched.dump(obj)
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except _GiveUpError:
+        return TransferError(name, type_name(obj), f"something inside it cannot: {_reason(error)}")
+    except RecursionError:
+        return TransferError(name, type_name(obj), _reason(error))
+    except BaseException as again:  # noqa: BLE001  # whatever a user's __reduce__ raises is the reason
+        inside = watched.inside
+        path = _path(inside, name)
+        return TransferError(path, type_name(inside[-1]), _reason(again))
+    return TransferError(name, type_name(obj), _reason(error))
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, TransferError):
+        return error.reason
+    text = str(error).strip() or type(error).__name__
+    if type(error) not in (TypeError, pickle.PicklingError):
+        text = f"{type(error).__name__}: {text}"
+    return text[:_REASON_LENGTH]
+
+
+def _parts(owner: Any) -> list[tuple[str, Any]]:
+    """Return the named parts of an object: label and part, for a function its globals and cells and so on."""
+    parts: list[tuple[str, Any]] = []
+    if isinstance(owner, dict):
+        parts += [(f"[{key!r}]" if len(repr(key)) < 60 else "[...]", value) for key, value in owner.items()]
+        parts += [(f"[key {type(key).__name__!s}]", key) for key in owner]
+    elif isinstance(owner, (list, tuple)):
+        parts += [(f"[{index}]", item) for index, item in enumerate(owner)]
+    elif isinstance(owner, (set, frozenset)):
+        parts += [("{...}", item) for item in owner]
+    if isinstance(owner, types.FunctionType):
+        parts += _function_parts(owner)
+    elif isinstance(owner, types.MethodType):
+        parts += [("", owner.__self__), ("", owner.__func__)]
+    elif isinstance(owner, types.CellType):
+        parts.append(("", owner.cell_contents))
+    elif isinstance(owner, (classmethod, staticmethod)):
+        parts.append(("", owner.__func__))
+    if isinstance(owner, BaseException):
+        parts += [(".args", owner.args), (".__cause__", owner.__cause__), (".__context__", owner.__context__)]
+    parts += _attributes(owner)
+    return parts
+
+
+def _function_parts(function: types.FunctionType) -> list[tuple[str, Any]]:
+    namespace = function.__globals__
+    parts = [
+        (f" -> {name}", namespace[name]) for name in global_names(function.__code__) if name in namespace
+    ]
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            parts.append((f" -> {name}", cell.cell_contents))
+        except ValueError:  # an empty cell
+            continue
+    parts += [(" -> default", value) for value in function.__defaults__ or ()]
+    parts += [(f" -> default of {name}", value) for name, value in (function.__kwdefaults__ or {}).items()]
+    return parts
+
+
+def _attributes(owner: Any) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    try:
+        own = object.__getattribute__(owner, "__dict__") if not isinstance(owner, type) else owner.__dict__
+    except AttributeError:
+        own = {}
+    found += [(f".{name}", value) for name, value in own.items()]
+    for cls in type(owner).__mro__:
+        for name, slot in cls.__dict__.items():
+            if isinstance(slot, types.MemberDescriptorType):
+                try:
+                    found.append((f".{name}", slot.__get__(owner)))
+                except AttributeError:
+                    continue
+    return found
+
+
+def _path(inside: list[Any], name: str) -> str:
+    """Say how to get from the first object to the last: attributes, items, what functions refer to."""
+    path, owner = name, 0
+    while owner < len(inside) - 1:
+        labels: dict[int, str] = {}
+        for label, part in _parts(inside[owner]):
+            labels.setdefault(id(part), label)
+        for index in range(owner + 1, len(inside)):
+            if id(inside[index]) in labels:
+                path += labels[id(inside[index])]
+                owner = index
+                break
+        else:
+            break
+    return path

@@ -1,0 +1,113 @@
+"""The pickler: C pickle, with our own say on what travels by value and how.
+
+`reducer_override` is asked for every object that is not a number, string or plain container. Its first line
+answers for instances of types already found plain, which keeps them at the speed of C pickle.
+"""
+
+from __future__ import annotations
+
+import _thread
+import abc
+import io
+import pickle
+import sys
+import types
+import typing
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from rpc_magic.serial import bridge
+from rpc_magic.serial import reduce_functions as functions
+from rpc_magic.serial import reduce_types as classes
+from rpc_magic.serial import reduce_values as values
+from rpc_magic.serial.encoding import Encoding
+
+__all__ = ["PROTOCOL", "Pickler", "Reducers"]
+
+PROTOCOL = 5
+
+_TABLE: dict[type, Callable[[Encoding, Any], Any]] = {
+    types.FunctionType: functions.reduce_function,
+    types.CodeType: functions.reduce_code,
+    types.CellType: functions.reduce_cell,
+    types.ModuleType: functions.reduce_module,
+    types.MethodType: functions.reduce_method,
+    classmethod: functions.reduce_function_wrapper,
+    staticmethod: functions.reduce_function_wrapper,
+    abc.abstractclassmethod: functions.reduce_function_wrapper,
+    abc.abstractstaticmethod: functions.reduce_function_wrapper,
+    property: functions.reduce_property,
+    abc.abstractproperty: functions.reduce_property,
+    type: classes.reduce_class,
+    abc.ABCMeta: classes.reduce_class,
+    typing.TypeVar: classes.reduce_typevar,
+    typing.ParamSpec: classes.reduce_typevar,
+    typing.NewType: classes.reduce_newtype,
+    _thread.LockType: values.reduce_lock,
+    _thread.RLock: values.reduce_rlock,
+    memoryview: values.reduce_memoryview,
+    weakref.WeakSet: values.reduce_weakset,
+    io.TextIOWrapper: values.reduce_file,
+    io.FileIO: values.reduce_file,
+    io.BufferedReader: values.reduce_file,
+    io.BufferedWriter: values.reduce_file,
+    io.BufferedRandom: values.reduce_file,
+}
+
+
+def _reducer_of(kind: type) -> Callable[[Encoding, Any], Any] | None:
+    """Find how instances of a type that is not in the table travel; None when plain pickle knows."""
+    if issubclass(kind, type):
+        return classes.reduce_class
+    if issubclass(kind, BaseException):
+        return values.reduce_exception
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and issubclass(kind, getattr(numpy, "ndarray", ())):
+        return values.reduce_array
+    if bridge.is_dills(kind):
+        return _by_dill
+    if kind.__name__ == "PyCapsule":
+        return values.refuse_capsule
+    module = kind.__module__
+    if isinstance(module, str) and module.startswith(("IPython.", "ipykernel.")) and functions.is_shell(kind):
+        return values.reduce_shell
+    return None
+
+
+def _by_dill(_encoding: Encoding, thing: Any) -> Any:
+    return bridge.reduce(thing)
+
+
+class Reducers:
+    """The part that the fast pickler and the one that names a culprit have in common."""
+
+    encoding: Encoding
+
+    def reducer_override(self, thing: Any) -> Any:
+        """Say how an object travels; NotImplemented leaves it to plain pickle."""
+        encoding = self.encoding
+        kind = type(thing)
+        if kind in encoding.plain:
+            return NotImplemented
+        reducer = _TABLE.get(kind)
+        if reducer is None:
+            reducer = _reducer_of(kind)
+            if reducer is None:
+                encoding.plain.add(kind)
+                return NotImplemented
+        return reducer(encoding, thing)
+
+
+class Pickler(Reducers, pickle.Pickler):
+    """C pickle with our reducers.
+
+    Args:
+        file: anything with a `write` method; it gets large bytes objects as they are, not copied.
+        keep_in_band: called with each `pickle.PickleBuffer`; false takes it out-of-band.
+        encoding: the encode's state.
+    """
+
+    def __init__(self, file: Any, keep_in_band: Callable[[Any], Any] | None, encoding: Encoding) -> None:
+        super().__init__(file, PROTOCOL, buffer_callback=keep_in_band)
+        self.encoding = encoding

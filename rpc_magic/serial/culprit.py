@@ -82,6 +82,8 @@ def transfer_error(obj: object, encoding: Encoding, name: str, error: BaseExcept
     if isinstance(error, RecursionError):
         return TransferError(name, type_name(obj), "it is nested too deeply for Python's recursion limit")
     watched = _WatchedPickler(encoding)
+    if not name and isinstance(obj, (types.FunctionType, type)):
+        name = obj.__name__
     try:
         watched.dump(obj)
     except (KeyboardInterrupt, SystemExit, MemoryError):
@@ -176,4 +178,4 @@ def _path(inside: list[Any], name: str) -> str:
                 break
         else:
             break
-    return path
+    return path.removeprefix(" -> ").removeprefix(".")

@@ -48,11 +48,6 @@ _TABLE: dict[type, Callable[[Encoding, Any], Any]] = {
     _thread.RLock: values.reduce_rlock,
     memoryview: values.reduce_memoryview,
     weakref.WeakSet: values.reduce_weakset,
-    io.TextIOWrapper: values.reduce_file,
-    io.FileIO: values.reduce_file,
-    io.BufferedReader: values.reduce_file,
-    io.BufferedWriter: values.reduce_file,
-    io.BufferedRandom: values.reduce_file,
 }
 
 
@@ -62,6 +57,8 @@ def _reducer_of(kind: type) -> Callable[[Encoding, Any], Any] | None:
         return classes.reduce_class
     if issubclass(kind, BaseException):
         return values.reduce_exception
+    if issubclass(kind, io.IOBase):
+        return values.reduce_file
     numpy = sys.modules.get("numpy")
     if numpy is not None and issubclass(kind, getattr(numpy, "ndarray", ())):
         return values.reduce_array

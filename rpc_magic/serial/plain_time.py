@@ -75,7 +75,8 @@ def unpack(body: list[Any]) -> Any:
         ProtocolError: it is malformed.
         Exception: what the constructor says of values out of range.
     """
-    tag, *values = body
+    tag = body[0]
+    values: Any = body[1:]
     if tag == _DATETIME:
         *numbers, fold, zone = values
         return dt.datetime(*numbers, fold=fold, tzinfo=_unpack_zone(zone))  # as it was

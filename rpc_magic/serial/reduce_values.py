@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import sys
 import weakref
@@ -22,6 +23,8 @@ __all__ = [
     "reduce_weakset",
     "refuse_capsule",
 ]
+
+_OPEN_FILES = (io.TextIOWrapper, io.FileIO, io.BufferedReader, io.BufferedWriter, io.BufferedRandom)
 
 ARRAY_BYTES_OUT_OF_BAND = 4096
 """Bytes from which on a buffer leaves by reference: below, a copy costs less than a separate buffer."""
@@ -86,6 +89,8 @@ def reduce_file(_encoding: Encoding, file: Any) -> Any:
     for name in ("stdin", "stdout", "stderr"):
         if file is getattr(sys, name, None) or file is getattr(sys, f"__{name}__", None):
             return build.standard_stream, (name,)
+    if not isinstance(file, _OPEN_FILES):
+        return NotImplemented  # in memory, or of a class with its own ways
     path = getattr(file, "name", None)
     raise pickle.PicklingError(
         f"the open file {path!r} belongs to this process; send its path or its contents"

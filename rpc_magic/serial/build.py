@@ -83,9 +83,24 @@ def make_globals(token: str, start: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_function(
-    code: types.CodeType, namespace: dict[str, Any], name: str, cells: tuple[types.CellType, ...] | None
+    code: types.CodeType,
+    namespace: dict[str, Any],
+    name: str,
+    cells: tuple[types.CellType, ...] | None,
+    free: tuple[str, ...] | None = None,
 ) -> types.FunctionType:
-    """Make a function that still lacks its state."""
+    """Make a function that still lacks its state.
+
+    Args:
+        code: its code.
+        namespace: its globals.
+        name: its name.
+        cells: its closure.
+        free: names of the cells, where the code was compiled here and may have them in another order.
+    """
+    if free is not None and cells is not None and free != code.co_freevars:
+        by_name = dict(zip(free, cells, strict=True))
+        cells = tuple(by_name.get(free_name) or types.CellType() for free_name in code.co_freevars)
     namespace.setdefault("__builtins__", builtins)
     return types.FunctionType(code, namespace, name, None, cells)
 

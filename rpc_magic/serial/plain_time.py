@@ -79,12 +79,14 @@ def unpack(body: list[Any]) -> Any:
     values: Any = body[1:]
     if tag == _DATETIME:
         *numbers, fold, zone = values
-        return dt.datetime(*numbers, fold=fold, tzinfo=_unpack_zone(zone))  # as it was
+        make: Any = dt.datetime
+        return make(*numbers, fold=fold, tzinfo=_unpack_zone(zone))
     if tag == _DATE:
         return dt.date(*values)
     if tag == _TIME:
         *numbers, fold, zone = values
-        return dt.time(*numbers, fold=fold, tzinfo=_unpack_zone(zone))
+        make = dt.time
+        return make(*numbers, fold=fold, tzinfo=_unpack_zone(zone))
     if tag == _DELTA:
         return dt.timedelta(*values)
     if tag == _OFFSET:

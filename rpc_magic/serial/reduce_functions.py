@@ -8,6 +8,7 @@ from typing import Any
 from rpc_magic.serial import build
 from rpc_magic.serial.encoding import Encoding, global_names, named_submodules, pack_code
 from rpc_magic.serial.locate import is_importable_module, locate
+from rpc_magic.serial.source import pack_source
 
 __all__ = [
     "reduce_cell",
@@ -83,13 +84,16 @@ def reduce_function(encoding: Encoding, function: types.FunctionType) -> Any:
         modules,
         encoding.origin(function),
     )
+    made: tuple[Any, ...]
     made = (code, encoding.globals_marker(function), function.__name__, function.__closure__)
+    if encoding.code == "source" and code.co_freevars:
+        made += (code.co_freevars,)
     return build.make_function, made, state, None, None, build.set_function
 
 
-def reduce_code(_encoding: Encoding, code: types.CodeType) -> Any:
-    """As bytecode, marked with the version it belongs to."""
-    return pack_code(code)
+def reduce_code(encoding: Encoding, code: types.CodeType) -> Any:
+    """As bytecode, marked with the version it belongs to, or as source."""
+    return pack_source(code) if encoding.code == "source" else pack_code(code)
 
 
 def reduce_cell(encoding: Encoding, cell: types.CellType) -> Any:

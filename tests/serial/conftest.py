@@ -18,7 +18,10 @@ from rpc_magic import serial
 ROOT = Path(__file__).resolve().parents[2]
 
 _PEER = """
-import pickle, struct, sys, traceback
+import pickle, struct, sys, traceback, types
+for name in ("msgspec", "xxhash"):  # another Python's environment may lack them; this needs neither
+    try: __import__(name)
+    except ImportError: sys.modules[name] = types.ModuleType(name)
 sys.path.insert(0, sys.argv[1])
 from rpc_magic import serial
 source, sink = sys.stdin.buffer, sys.stdout.buffer

@@ -1,4 +1,5 @@
-"""Cells as people write them, sent to a second process: `probe()` is called there and says whether all is well."""
+# ruff: noqa: E501  # cells are written as people write them
+"""Cells as people write them, sent to a second process: `probe()` is called there and says if all is well."""
 
 from __future__ import annotations
 

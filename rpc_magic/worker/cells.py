@@ -11,7 +11,7 @@ import ast
 import asyncio
 import inspect
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from rpc_magic.worker.shell import ZMQInteractiveShell
 from rpc_magic.worker.stepping import GatedAwaitable
 from rpc_magic.worker.tracebacks import error_record
 
-__all__ = ["CellResult", "render", "run_cell", "run_expression"]
+__all__ = ["CellResult", "render", "run_awaitable", "run_cell", "run_expression"]
 
 # Where only one expression of a cell can have its value shown, that value is the cell's; elsewhere all are
 # shown.
@@ -111,17 +111,34 @@ async def run_expression(
     shell.events.trigger("pre_execute")
     try:
         result.value = await _evaluate(shell, text.strip(), line_offset)
-    except asyncio.CancelledError as cancelled:
-        if not shell.gate.take_cancelled():
+    except BaseException as raised:  # it belongs to the user, whatever it is
+        if isinstance(raised, asyncio.CancelledError) and _is_cancelled():
             raise
-        error = KeyboardInterrupt().with_traceback(cancelled.__traceback__)
-    except BaseException as raised:  # noqa: BLE001 - it belongs to the user, whatever it is
         error = raised
     result.has_value = error is None and result.value is not None
     if error is not None:
         shell.remember_error(error)
     _finish(shell, result, error)
     return result
+
+
+async def run_awaitable(
+    shell: ZMQInteractiveShell, awaitable: Awaitable[Any]
+) -> tuple[Any, BaseException | None]:
+    """Await something as user code, on a task of its own.
+
+    Args:
+        shell: the session's shell.
+        awaitable: what a function returned, or an expression compiled to.
+
+    Returns:
+        Its value and what it raised, one of them None; KeyboardInterrupt when Stop was pressed.
+
+    Raises:
+        asyncio.CancelledError: the caller's own task was cancelled.
+    """
+    value, error = await _run_in_task(shell, _drive(GatedAwaitable(awaitable, shell.gate)))
+    return value, _as_interrupt(shell, error)
 
 
 def render(shell: ZMQInteractiveShell, value: object) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -163,11 +180,18 @@ async def _run_in_shell(shell: ZMQInteractiveShell, source: str, line_offset: in
         return error
     finally:
         shell.compile.shifted = None
-    error = outcome.error_before_exec or outcome.error_in_exec
+    found: BaseException | None = outcome.error_before_exec or outcome.error_in_exec
+    found = _as_interrupt(shell, found)
+    if found is not None:
+        shell.remember_error(found)
+    return found
+
+
+def _as_interrupt(shell: ZMQInteractiveShell, error: BaseException | None) -> BaseException | None:
+    """Return KeyboardInterrupt, with the user's frames, for a cancellation by the gate."""
     if isinstance(error, asyncio.CancelledError) and shell.gate.take_cancelled():
-        error = KeyboardInterrupt().with_traceback(error.__traceback__)
-        shell.remember_error(error)
-    return error if isinstance(error, BaseException) else None
+        return KeyboardInterrupt().with_traceback(error.__traceback__)
+    return error
 
 
 def _run_now(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -188,10 +212,15 @@ async def _run_in_task(shell: ZMQInteractiveShell, coroutine: Coroutine[Any, Any
         outcome = await task
     finally:
         shell.gate.set_task(None)
-    current = asyncio.current_task()
-    if current is not None and current.cancelling():
+    if _is_cancelled():
         raise asyncio.CancelledError
     return outcome
+
+
+def _is_cancelled() -> bool:
+    """Tell whether somebody cancels the caller's own task, and not what it awaits."""
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0
 
 
 async def _evaluate(shell: ZMQInteractiveShell, text: str, line_offset: int) -> Any:
@@ -207,7 +236,7 @@ async def _evaluate(shell: ZMQInteractiveShell, text: str, line_offset: int) -> 
     with shell.display_trap:
         if code.co_flags & inspect.CO_COROUTINE:
             coroutine = eval(code, shell.user_global_ns, shell.user_ns)
-            value, error = await _run_in_task(shell, _drive(GatedAwaitable(coroutine, shell.gate)))
+            value, error = await run_awaitable(shell, coroutine)
             if error is not None:
                 raise error
             return value
@@ -219,7 +248,7 @@ async def _drive(awaitable: GatedAwaitable) -> tuple[Any, BaseException | None]:
     """Await; an error is returned, because a KeyboardInterrupt that leaves a task ends the loop."""
     try:
         return await awaitable, None
-    except BaseException as error:  # noqa: BLE001 - raised again by the caller
+    except BaseException as error:  # noqa: BLE001 - it is the caller's
         return None, error
 
 

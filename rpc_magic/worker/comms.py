@@ -37,8 +37,6 @@ class Comms:
         class SessionComm(BaseComm):  # type: ignore[misc]  # comm ships no types
             """A comm whose other end is in the notebook."""
 
-            kernel = None
-
             def publish_msg(
                 self,
                 msg_type: str,

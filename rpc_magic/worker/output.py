@@ -6,10 +6,10 @@ Rules:
   start is wrapped here. Code that has none (a thread of a C library) writes for the session's last call.
 - Text is batched. The first text after a quiet moment leaves within `FIRST_DELAY`, more of it every
   `NEXT_DELAY`, at once when `LARGEST_BATCH` is pending, when something else is shown, and when a call ends.
-- Locks: `_lock` guards the pending text and is held for list operations only. `_sending` is held while
-  messages go to the sink, so that their order is the order in which they were taken; it is taken before
-  `_lock`. Both are reentrant: a finalizer may print in the middle of a print. The main thread holds them
-  under the gate's mask, since a KeyboardInterrupt between the two would lose text.
+- Writing takes no lock: appending to a deque is atomic, and texts are joined when they leave. `_sending` is
+  held while messages go to the sink, so that their order is the order in which they were taken; it is
+  reentrant, since a finalizer may print in the middle of a flush. The main thread holds it under the gate's
+  mask: a KeyboardInterrupt between taking and sending would lose text.
 - A process that user code forks has no flusher and must not speak on the parent's connection: its text goes
   to the real file descriptors, which the keeper drains.
 """
@@ -22,6 +22,8 @@ import contextlib
 import functools
 import getpass
 import io
+import itertools
+import operator
 import os
 import sys
 import threading
@@ -48,15 +50,7 @@ NEXT_DELAY = 0.05  # seconds; twenty updates a second look continuous
 LARGEST_BATCH = 64 * 1024  # characters pending before they leave at once
 LARGEST_TEXT = 1024 * 1024  # characters in one message; more is split
 _DESCRIPTORS = {"stdout": 1, "stderr": 2}
-
-
-class _Run:
-    """Texts of one stream and one call that follow each other."""
-
-    __slots__ = ("call", "name", "parts")
-
-    def __init__(self, call: int, name: str, text: str) -> None:
-        self.call, self.name, self.parts = call, name, [text]
+_CALL_AND_NAME = operator.itemgetter(0, 1)
 
 
 class _InCall:
@@ -94,14 +88,13 @@ class Outputs:
         self._call: ContextVar[int] = ContextVar("rpc_magic_call")
         self._last = 0
         self._is_forked = False
-        self._pending: deque[_Run] = deque()
+        self._pending: deque[tuple[int, str, str]] = deque()
         self._size = 0
         self._is_armed = False
         self._last_flush = 0.0
         self._make_locks()
 
     def _make_locks(self) -> None:
-        self._lock = threading.RLock()
         self._sending = threading.RLock()
         self._wake = threading.Event()
 
@@ -138,21 +131,13 @@ class Outputs:
         if self._is_forked:
             os.write(_DESCRIPTORS[name], text.encode("utf-8", "backslashreplace"))
             return
-        with self.gate.masked():
-            call = self._call.get(self._last)
-            with self._lock:
-                last = self._pending[-1] if self._pending else None
-                if last is not None and last.call == call and last.name == name:
-                    last.parts.append(text)
-                else:
-                    self._pending.append(_Run(call, name, text))
-                self._size += len(text)
-                is_full = self._size >= LARGEST_BATCH
-                must_wake = not self._is_armed
+        self._pending.append((self._call.get(self._last), name, text))
+        self._size += len(text)
+        if self._size >= LARGEST_BATCH:
+            self.flush()
+        elif not self._is_armed:
+            with self.gate.masked():
                 self._is_armed = True
-            if is_full:
-                self.flush()
-            elif must_wake:
                 self._wake.set()
 
     def publish(self, message: messages.Message, buffers: Sequence[Buffer] = ()) -> None:
@@ -170,18 +155,15 @@ class Outputs:
         if self._is_forked:
             return
         with self.gate.masked(), self._sending:
-            while True:
-                with self._lock:
-                    if not self._pending:
-                        self._is_armed = False
-                        break
-                    run = self._pending.popleft()
-                    text = "".join(run.parts)
-                    self._size -= len(text)
-                text = plain_text(text)
-                for start in range(0, len(text), LARGEST_TEXT):
-                    self._sink(run.call, messages.Stream(run.name, text[start : start + LARGEST_TEXT]), ())
+            self._is_armed = False
+            self._size = 0
             self._last_flush = time.monotonic()
+            # What comes meanwhile leaves with the next flush: a printing thread cannot hold this one up.
+            taken = [self._pending.popleft() for _ in range(len(self._pending))]
+            for (call, name), run in itertools.groupby(taken, _CALL_AND_NAME):
+                text = plain_text("".join([part for _, _, part in run]))
+                for start in range(0, len(text), LARGEST_TEXT):
+                    self._sink(call, messages.Stream(name, text[start : start + LARGEST_TEXT]), ())
 
     def _run_flusher(self) -> None:
         while True:
@@ -246,7 +228,7 @@ class Outputs:
                 thread.run = run_in_call  # type: ignore[method-assign]  # covers subclasses that override run()
             start_thread(thread)
 
-        threading.Thread.start = start  # type: ignore[method-assign]  # there is no hook for a thread's start
+        threading.Thread.start = start  # type: ignore[assignment,method-assign]  # there is no hook for a start
 
     def _route_prompts(self) -> None:
         def ask_line(prompt: object = "", /) -> str:

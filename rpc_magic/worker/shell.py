@@ -12,6 +12,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -24,6 +25,7 @@ from IPython.core.displaypub import DisplayPublisher
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.profiledir import ProfileDir
+from IPython.paths import get_ipython_dir
 from traitlets import Type
 from traitlets.config import Config
 
@@ -234,6 +236,12 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
         """Keep no copy of what is printed (IPython 9 keeps one in memory)."""
         yield
 
+    def _format_exception_for_storage(
+        self, exception: BaseException, *_: object, **__: object
+    ) -> dict[str, Any]:
+        """Keep no rendered copy of an error (IPython 9 does, and fails on a failing ``__str__``)."""
+        return {"ename": type(exception).__name__, "evalue": "", "traceback": []}
+
     # ------------------------------------------------------------------ the notebook's message
 
     def get_parent(self) -> dict[str, Any]:
@@ -369,19 +377,36 @@ def make_shell(outputs: Outputs, gate: InterruptGate) -> ZMQInteractiveShell:
     config.InteractiveShell.banner1 = ""
     config.InteractiveShell.enable_tip = False
     announce(ZMQInteractiveShell, ZMQDisplayPublisher, ZMQShellDisplayHook)
+    folder, profile = _ipython_folders()
     shell: ZMQInteractiveShell = ZMQInteractiveShell.instance(
-        outputs=outputs, gate=gate, config=config, profile_dir=_profile_folder()
+        outputs=outputs, gate=gate, config=config, ipython_dir=folder, profile_dir=profile
     )
+    _route_thread_errors()
     shell.comms = comms
     shell.kernel = SessionKernel(shell, comms.manager)
     return shell
 
 
-def _profile_folder() -> Any:
-    """Return IPython's profile, as a kernel does; a temporary one where the home cannot be written."""
-    from IPython.paths import get_ipython_dir
+def _route_thread_errors() -> None:
+    """Leave our own frames out of what is shown of an exception in a thread."""
+    show = threading.excepthook
 
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        error = arguments.exc_value
+        if error is not None:
+            hide_own_frames(error)
+            details = (arguments.exc_type, error, error.__traceback__, arguments.thread)
+            arguments = threading.ExceptHookArgs(details)
+        show(arguments)
+
+    threading.excepthook = hook
+
+
+def _ipython_folders() -> tuple[str, Any]:
+    """Return IPython's folder and profile; temporary ones where the home cannot be written."""
     try:
-        return ProfileDir.create_profile_dir_by_name(get_ipython_dir(), "default")
+        folder = get_ipython_dir()
+        return folder, ProfileDir.create_profile_dir_by_name(folder, "default")
     except Exception:  # noqa: BLE001 - IPython raises several kinds; a session must start all the same
-        return ProfileDir.create_profile_dir(tempfile.mkdtemp(prefix="ipython-"))
+        folder = tempfile.mkdtemp(prefix="rpc_magic-ipython-")
+        return folder, ProfileDir.create_profile_dir_by_name(folder, "default")

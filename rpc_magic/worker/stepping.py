@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Generator
 from typing import Any
 
 from rpc_magic.worker.interrupts import InterruptGate
@@ -11,24 +11,28 @@ __all__ = ["GatedAwaitable"]
 
 
 class GatedAwaitable:
-    """Await it in place of `coroutine`: SIGINT raises in its steps, cancels the gate's task while it waits.
+    """Await it in place of `awaitable`: SIGINT raises in its steps, cancels the gate's task while it waits.
 
     Args:
-        coroutine: what user code compiled to.
+        awaitable: the coroutine that user code compiled to, or anything else that can be awaited.
         gate: guards user code.
     """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], gate: InterruptGate) -> None:
-        self._coroutine, self._gate = coroutine, gate
+    def __init__(self, awaitable: Awaitable[Any], gate: InterruptGate) -> None:
+        self._awaitable, self._gate = awaitable, gate
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        coroutine, gate = self._coroutine, self._gate
+        gate = self._gate
+        with gate.user_code():
+            steps: Any = self._awaitable.__await__()
+        if not hasattr(steps, "send"):  # a bare iterator, as `__await__` may return: it takes no answers
+            steps = (step for step in steps)
         answer: Any = None
         error: BaseException | None = None
         while True:
             try:
                 with gate.user_code():
-                    waits_for = coroutine.send(answer) if error is None else coroutine.throw(error)
+                    waits_for = steps.send(answer) if error is None else steps.throw(error)
             except StopIteration as end:
                 return end.value
             answer, error = None, None

@@ -1,8 +1,9 @@
 """Runs cells in a real session shell, in a process of its own, and reports what it shows as JSON lines.
 
-Reads one JSON object from the file named as its argument: ``cells``, a list of objects with ``source`` and optionally
-``offset``, ``expression``, ``parent``, ``pause`` (seconds that the loop runs afterwards), ``answers`` (for input()).
-Writes to the descriptor in RPC_MAGIC_TEST_FD, one object a line: messages, questions, and the outcome of each cell.
+Reads one JSON object from the file named as its argument: ``cells``, a list of objects with ``source`` and
+optionally ``offset``, ``expression``, ``parent`` and ``until`` (an expression: the loop runs until it is
+true); and ``answers`` for input(). Writes to the descriptor in RPC_MAGIC_TEST_FD, one object a line:
+messages, questions, and the outcome of each cell.
 """
 
 from __future__ import annotations
@@ -82,11 +83,8 @@ def main() -> None:
                 data=msgspec.to_builtins(data),
                 metadata=msgspec.to_builtins(metadata),
             )
-            if cell.get("pause"):
-                await asyncio.sleep(cell["pause"])
-            if cell.get("until"):
-                while not eval(cell["until"], shell.user_ns):
-                    await asyncio.sleep(0.01)
+            while not eval(cell.get("until", "True"), shell.user_ns):  # noqa: ASYNC110 - the cell decides
+                await asyncio.sleep(0.01)
         outputs.flush()
 
     asyncio.run(run())

@@ -13,6 +13,7 @@ differently).
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import threading
@@ -83,6 +84,8 @@ class FrameSocket:
             OSError: the connection is gone.
         """
         with self._sending:
+            if self._closed:
+                raise OSError(errno.EBADF, "the connection is closed")
             pieces = encode_frame(call, self._seq + 1, self._reader.last_seq, message, buffers)
             self._seq += 1  # only now: a number whose frame could not be made must not be missed
             if not self._queue:
@@ -174,7 +177,7 @@ class FrameSocket:
 
     def close(self) -> None:
         """Close the socket; what waits is dropped. May be called more than once, and by any thread."""
-        self._closed = True
         with self._sending:  # another thread may be about to take note of what it has sent
+            self._closed = True
             self._queue.clear()
             self._sock.close()

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wire_structs import check_hostile_bytes, members, sample, some, tags
+from wire_structs import check_hostile_bytes, members, on_the_page, sample, some, tags
 
 from rpc_magic.errors import ProtocolError
 from rpc_magic.settings import CONTROL_LIMITS
@@ -42,6 +42,11 @@ def test_tags_are_fixed() -> None:
     assert tags(control.ToSupervisor) == sorted(TO_SUPERVISOR.items())
     assert tags(control.ToClient) == sorted(TO_CLIENT.items())
     assert not TO_SUPERVISOR.keys() & TO_CLIENT.keys()
+
+
+def test_protocol_page() -> None:
+    """Section 6 of the protocol page lists every message with its tag."""
+    assert on_the_page(6) == tags(control.ToSupervisor, control.ToClient)
 
 
 def test_every_message_has_a_direction() -> None:

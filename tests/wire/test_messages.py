@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wire_structs import check_hostile_bytes, members, sample, some, tags
+from wire_structs import check_hostile_bytes, members, on_the_page, sample, some, tags
 
 from rpc_magic.errors import ProtocolError
 from rpc_magic.wire import messages
@@ -76,6 +76,11 @@ def test_tags_are_fixed() -> None:
     assert tags(messages.Answer) == sorted(ANSWERS.items())
     assert tags(FromEngine) == sorted(FROM_ENGINE.items())
     assert {n: name for n, name in REQUESTS.items() if n in ANSWERS} == {22: "Acknowledge", 30: "CommMessage"}
+
+
+def test_protocol_page() -> None:
+    """Section 5 of the protocol page lists every message with its tag."""
+    assert on_the_page(5) == tags(messages.Request, messages.Answer, FromEngine)
 
 
 def test_every_message_has_a_direction() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from rpc_magic.errors import ProtocolError
 
-__all__ = ["check_hostile_bytes", "members", "sample", "some", "tags"]
+__all__ = ["check_hostile_bytes", "members", "on_the_page", "sample", "some", "tags"]
 
 
 def members(union: Any) -> tuple[type[msgspec.Struct], ...]:
@@ -25,6 +27,13 @@ def tags(*unions: Any) -> list[tuple[int, str]]:
     """Return tag and name of every struct of the unions, in order of the tags."""
     structs = {struct for union in unions for struct in members(union)}
     return sorted((struct.__struct_config__.tag, struct.__name__) for struct in structs)
+
+
+def on_the_page(section: int) -> list[tuple[int, str]]:
+    """Return tag and name of every message in the table of a section of the protocol page."""
+    page = Path(__file__).parents[2] / "docs" / "protocol.md"
+    text = page.read_text(encoding="utf-8").split(f"\n## {section}. ")[1].split("\n## ")[0]
+    return [(int(tag), name) for tag, name in re.findall(r"^\| (\d+) \| (\w+) \|", text, re.MULTILINE)]
 
 
 def sample(struct: type[msgspec.Struct], *, full: bool = True) -> msgspec.Struct:

@@ -13,7 +13,9 @@ from rpc_magic.errors import ConnectError
 __all__ = ["Address", "is_address", "parse_address"]
 
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):(\d{1,5})\Z")
-_EXAMPLE = "Write localhost:8000, tcp://127.0.0.1:8000 or unix:///path/to.sock, or the name of a running server."
+_EXAMPLE = (
+    "Write localhost:8000, tcp://127.0.0.1:8000 or unix:///path/to.sock, or the name of a running server."
+)
 
 
 class Address(NamedTuple):
@@ -70,7 +72,9 @@ def parse_address(text: str) -> Address:
     if scheme in {"rpc", "ssh"}:
         why = {"rpc": "TLS (rpc://) is", "ssh": "ssh:// is"}[scheme]
         raise ConnectError(
-            text, f"{why} not built yet", "Until then use an SSH tunnel to a loopback port: ssh -L 8000:localhost:8000."
+            text,
+            f"{why} not built yet",
+            "Until then use an SSH tunnel to a loopback port: ssh -L 8000:localhost:8000.",
         )
     if scheme == "unix":
         path = urlsplit(text).path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import tempfile
 from pathlib import Path
 
@@ -46,11 +47,10 @@ def runtime_folder() -> Path:
     stated = os.environ.get("RPC_MAGIC_RUNTIME_DIR")
     if stated:
         return private_folder(Path(stated))
-    base = platformdirs.user_runtime_path("rpc_magic")
-    if not base.parent.is_dir():
-        # No login manager has made /run/user/N: a folder of the temporary place, under a name of our own.
-        user = os.getuid() if hasattr(os, "getuid") else "me"
-        base = Path(tempfile.gettempdir(), f"rpc_magic-{user}")
+    if os.environ.get("XDG_RUNTIME_DIR") or sys.platform != "linux":
+        return private_folder(platformdirs.user_runtime_path("rpc_magic"))
+    # No login manager has made a place of the user's own: one of the temporary folder's.
+    base = Path(tempfile.gettempdir(), f"rpc_magic-{os.getuid()}")
     return private_folder(base)
 
 

@@ -68,7 +68,11 @@ def command(config: SupervisorConfig) -> list[str]:
 
 
 def start(
-    config: SupervisorConfig, *, token: bytes | None = None, pass_fds: tuple[int, ...] = (), timeout: float = 10.0
+    config: SupervisorConfig,
+    *,
+    token: bytes | None = None,
+    pass_fds: tuple[int, ...] = (),
+    timeout: float = 10.0,
 ) -> tuple[subprocess.Popen[bytes], str]:
     """Start a supervisor and wait until it listens.
 

@@ -118,5 +118,7 @@ def _is_same_user(sock: socket.socket) -> bool:
     """On a Unix socket the kernel says who is there: nobody else is even greeted (root may be)."""
     if sock.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
         return True
-    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    _, uid, _ = struct.unpack(
+        "3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    )
     return uid in {os.getuid(), 0}

@@ -87,7 +87,9 @@ class ClientConnection(asyncio.BufferedProtocol):
         if self._transport is None or self._transport.is_closing():
             return
         self._seq += 1
-        self._transport.write(b"".join(encode_frame(0, self._seq, self._reader.last_seq, control.encode(message))))
+        self._transport.write(
+            b"".join(encode_frame(0, self._seq, self._reader.last_seq, control.encode(message)))
+        )
 
     def close(self) -> None:
         """End the connection once what was said has left."""
@@ -133,7 +135,9 @@ class ClientConnection(asyncio.BufferedProtocol):
         client = request.client
         self.title = f"{client.user}@{client.host}, process {client.pid}"
         if self._sessions is None:
-            return control.NotAttached("no_sessions", "this server runs its exposed functions and nothing else")
+            return control.NotAttached(
+                "no_sessions", "this server runs its exposed functions and nothing else"
+            )
         self._session, is_new = await self._sessions.attach(request, self, self._supervisor.cwd)
         return self._attached(is_new=is_new)
 

@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.transport.packets import PacketSocket, close_all
@@ -63,7 +64,8 @@ class KeeperLink:
             RpcMagicError: it could not be made.
         """
         await asyncio.shield(self.ready)
-        answer = self._waiting[request.ticket] = self._loop.create_future()
+        answer: asyncio.Future[WorkerHandle] = self._loop.create_future()
+        self._waiting[request.ticket] = answer
         self._say(request)
         return await answer
 
@@ -91,7 +93,8 @@ class KeeperLink:
         except EOFError:
             self._loop.remove_reader(self._packets.fileno())
             gone = RpcMagicError("the server's keeper process has ended")
-            for answer in (self.ready, *self._waiting.values()):
+            answers: list[asyncio.Future[Any]] = [self.ready, *self._waiting.values()]
+            for answer in answers:
                 if not answer.done():
                     answer.set_exception(gone)
                     answer.exception()  # taken note of: nobody may be waiting

@@ -47,7 +47,11 @@ def _listen_unix(address: Address) -> socket.socket:
     parent = path.parent
     try:
         mode = parent.stat()
-        if mode.st_uid not in {os.getuid(), 0} or stat.S_IMODE(mode.st_mode) & 0o022 and not mode.st_mode & stat.S_ISVTX:
+        if (
+            mode.st_uid not in {os.getuid(), 0}
+            or stat.S_IMODE(mode.st_mode) & 0o022
+            and not mode.st_mode & stat.S_ISVTX
+        ):
             raise ConnectError(address.url, f"others may write to {parent}", "Use a folder of your own.")
         _remove_stale(path, address)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -68,7 +72,9 @@ def _remove_stale(path: Path, address: Address) -> None:
     if not path.exists():
         return
     if not path.is_socket():
-        raise ConnectError(address.url, "there is a file that is no socket", "Remove it, or use another path.")
+        raise ConnectError(
+            address.url, "there is a file that is no socket", "Remove it, or use another path."
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))

@@ -82,7 +82,9 @@ class Session:
         if self.worker is None:
             return 0, 0.0
         page = self.worker.page
-        return _WORD.unpack_from(page, internal.CURRENT_AT)[0], _MOMENT.unpack_from(page, internal.BEGAN_AT)[0]
+        return _WORD.unpack_from(page, internal.CURRENT_AT)[0], _MOMENT.unpack_from(page, internal.BEGAN_AT)[
+            0
+        ]
 
 
 class SessionTable:
@@ -127,7 +129,9 @@ class SessionTable:
         self._hold(session, holder)
         return session, False
 
-    async def restart(self, session: Session, client: control.ClientInfo, holder: Holder, cwd: str) -> Session:
+    async def restart(
+        self, session: Session, client: control.ClientInfo, holder: Holder, cwd: str
+    ) -> Session:
         """End a session's worker and make a new one under the same name.
 
         Raises:
@@ -141,7 +145,9 @@ class SessionTable:
     async def _create(self, request: control.Attach, holder: Holder, cwd: str) -> Session:
         limit = self._settings.sessions
         if len(self._sessions) >= limit:
-            raise _refusal("busy", f"the server has its {limit} sessions; end one, or raise its --max-sessions")
+            raise _refusal(
+                "busy", f"the server has its {limit} sessions; end one, or raise its --max-sessions"
+            )
         name = request.session
         if not name:
             self._private += 1
@@ -275,5 +281,3 @@ class SessionTable:
 
 def _refusal(kind: str, reason: str) -> SessionError:
     return SessionError(control.NotAttached(kind, reason))
-
-

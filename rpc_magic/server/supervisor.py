@@ -77,7 +77,9 @@ class Supervisor:
                 self._settings, lambda table: KeeperLink(sock, table.worker_exited, self._keeper_gone)
             )
         self._admission = Admission((token,), self._settings, self._check, self._admit)
-        self._record = records.ServerRecord(self.name, address.url, os.getpid(), start_time(os.getpid()), token_file)
+        self._record = records.ServerRecord(
+            self.name, address.url, os.getpid(), start_time(os.getpid()), token_file
+        )
 
     # ------------------------------------------------------------ what connections ask
 
@@ -117,7 +119,9 @@ class Supervisor:
         with sock:
             if hello.role is Role.FUNCTIONS:
                 if self._program is not None:
-                    self._program.send(internal.Adopt(int(hello.role), hello.client, hello.resume), [sock.fileno()])
+                    self._program.send(
+                        internal.Adopt(int(hello.role), hello.client, hello.resume), [sock.fileno()]
+                    )
             elif self.sessions is not None:
                 self.sessions.pass_socket(hello.ticket, hello.role, hello.client, hello.resume, sock.fileno())
 
@@ -231,7 +235,13 @@ def _find_token(config: SupervisorConfig) -> tuple[bytes, str]:
 def _start_program(config: SupervisorConfig) -> PacketSocket:
     """Start the process that exposes the functions of modules; wait until they are imported."""
     mine, theirs = PacketSocket.pair()
-    argv = [sys.executable, "-m", "rpc_magic.worker.program", str(theirs.fileno()), msgspec.json.encode(config).decode()]
+    argv = [
+        sys.executable,
+        "-m",
+        "rpc_magic.worker.program",
+        str(theirs.fileno()),
+        msgspec.json.encode(config).decode(),
+    ]
     process = subprocess.Popen(argv, pass_fds=[theirs.fileno()], env=environment(), stdin=subprocess.DEVNULL)
     theirs.close()
     mine.wait()
@@ -239,7 +249,9 @@ def _start_program(config: SupervisorConfig) -> PacketSocket:
         mine.receive()
     except EOFError:
         process.wait()
-        raise RpcMagicError(f"the functions of {', '.join(config.expose)} could not be exposed (see above)") from None
+        raise RpcMagicError(
+            f"the functions of {', '.join(config.expose)} could not be exposed (see above)"
+        ) from None
     return mine
 
 

@@ -75,9 +75,13 @@ class Push(Message, tag=5, frozen=True):
 
 
 class Pull(Message, tag=6, frozen=True):
-    """Fetch variables. Answer: `Returned` with a dict of them, or `Missing`."""
+    """Fetch variables. Answer: `Returned` with a dict of them, or `Missing`.
+
+    `carry`: functions take the globals they refer to with them.
+    """
 
     names: tuple[str, ...]
+    carry: bool = True
 
 
 class Put(Message, tag=7, frozen=True):
@@ -115,12 +119,25 @@ class Complete(Message, tag=12, frozen=True):
 
 
 class MapTask(Message, tag=13, frozen=True):
-    """One task for the engine. Buffers: the items, a list of argument tuples.
+    """One task for the engine. Buffers: the items, a list of ``(args, kwargs)``.
 
     `digest` names a function that a `DefineFunction` on the same connection has given.
     """
 
     digest: bytes
+
+
+class Fetch(Message, tag=14, frozen=True):
+    """A process of the engine asks for a value of the session. Answer: `Returned` or `Failed`."""
+
+    session: str
+    key: str
+
+
+class Configure(Message, tag=15, frozen=True):
+    """First message on a data connection. `plain_results`: send plain data only, keep everything else."""
+
+    plain_results: bool = False
 
 
 # ---------------------------------------------------------------- client to worker: at any time
@@ -133,9 +150,10 @@ class CancelCall(Message, tag=20, frozen=True):
 
 
 class InputReply(Message, tag=21, frozen=True):
-    """What the user typed."""
+    """What the user typed; `error` says why nobody could be asked."""
 
     text: str
+    error: str = ""
 
 
 class Acknowledge(Message, tag=22, frozen=True):
@@ -285,6 +303,7 @@ class CellDone(Outcome, tag=63, frozen=True):
         value: else what is known of it.
         kept: variables that were bound or changed and stay there until they are asked for.
         deleted: variables that the cell deleted.
+        mutated: those of `names` and `kept` that were not bound anew but changed in place.
         notes: sentences for the user, as about variables that cannot travel.
     """
 
@@ -296,6 +315,7 @@ class CellDone(Outcome, tag=63, frozen=True):
     value: ValueInfo | None = None
     kept: dict[str, ValueInfo] = {}
     deleted: tuple[str, ...] = ()
+    mutated: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -377,6 +397,7 @@ Request = (
     | Inspect
     | Complete
     | MapTask
+    | Configure
     | CancelCall
     | InputReply
     | Acknowledge
@@ -407,3 +428,6 @@ Answer = (
 encode = msgspec.msgpack.Encoder().encode
 decode_request: Callable[[bytes], Request] = decoder(Request)
 decode_answer: Callable[[bytes], Answer] = decoder(Answer)
+decode_from_engine: Callable[[bytes], Fetch | Returned | Failed] = decoder(Fetch | Returned | Failed)
+encode_record = encode
+decode_record: Callable[[bytes], ErrorRecord] = decoder(ErrorRecord)

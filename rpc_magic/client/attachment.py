@@ -1,0 +1,274 @@
+"""A client's hold on a server: its control connection, its session, and the data connections to both.
+
+State, which changes only here::
+
+    attached ──SessionEnded──► died ──restart()──► attached
+        │                        │
+        ├──connection gone──► lost
+        └──close()──► closed
+
+A call begun in any other state than *attached* raises the error that says why.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rpc_magic.client.controlling import ControlLink
+from rpc_magic.client.dialing import dial
+from rpc_magic.client.iothread import IoThread
+from rpc_magic.client.link import Link
+from rpc_magic.client.locating import Place
+from rpc_magic.errors import (
+    ConnectError,
+    ConnectionLostError,
+    RpcMagicError,
+    SessionDiedError,
+    SessionInUseError,
+)
+from rpc_magic.runtime.processes import machine_id, python_tag, user_name
+from rpc_magic.settings import ClientSettings
+from rpc_magic.wire import control, messages
+from rpc_magic.wire.handshake import Role
+
+__all__ = ["Attachment", "Stray"]
+
+Stray = Callable[[int, messages.Message, list[memoryview]], None]
+
+CLIENT_ID = secrets.token_bytes(16)
+"""Names this process to servers."""
+
+
+def _new_client_id() -> None:
+    global CLIENT_ID
+    CLIENT_ID = secrets.token_bytes(16)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_client_id)
+
+
+class Attachment:
+    """See the module's text. Thread-safe.
+
+    Args:
+        place: the server and its token.
+        session: the session's name, empty for a private one.
+        take: take the session over from another client.
+        is_plain_only: have nothing but plain data sent as values.
+        timeout: seconds to connect.
+        on_stray: takes output that belongs to no call that waits, on the I/O thread.
+
+    Attributes:
+        welcome: the server's greeting.
+        ticket: the session's, empty bytes before there is one.
+        session: its name.
+        pong: what the supervisor last said of the session.
+        on_change: called on the I/O thread when `state` or `pong` has changed.
+    """
+
+    def __init__(
+        self, place: Place, session: str, *, take: bool, is_plain_only: bool, timeout: float, on_stray: Stray
+    ) -> None:
+        self._place, self._wanted, self._take, self._is_plain_only = place, session, take, is_plain_only
+        self._on_stray = on_stray
+        self._settings = ClientSettings()
+        self._lock = threading.RLock()
+        self._links: dict[Role, Link] = {}
+        self._error: Exception | None = None
+        self.io = IoThread()
+        self.url = place.address.url
+        self.timeout = timeout
+        self.ticket = b""
+        self.session = ""
+        self.worker_pid = 0
+        self.is_new = False
+        self.state = "attached"
+        self.pong: control.Pong | None = None
+        self.on_change: Callable[[], None] = lambda: None
+        self._client_id = CLIENT_ID
+        deadline = time.monotonic() + timeout
+        sock = dial(place.address, place.token, Role.CONTROL, self._client_id, deadline)
+        self.control = ControlLink(sock, self.url, self.io, self._hear, self._control_lost)
+        try:
+            self.welcome = self.control.welcome(max(0.1, deadline - time.monotonic()))
+            self._compare_python()
+            if self.welcome.has_sessions and (session or place.is_embedded or not self.welcome.has_functions):
+                self.link(Role.DATA)
+        except BaseException:
+            self.close()
+            raise
+
+    # ------------------------------------------------------------ links
+
+    def link(self, role: Role) -> Link:
+        """Return the connection for `role`; the first use makes it, and a session where one is needed.
+
+        Raises:
+            RpcMagicError: there is none to be had; the error says why.
+        """
+        link = self._links.get(role)
+        if link is not None and not link.is_gone and self.state == "attached":
+            return link
+        with self._lock:
+            return self._make_link(role)
+
+    def _make_link(self, role: Role) -> Link:
+        link = self._links.get(role)
+        if self._error is not None:
+            raise self._error
+        if self._client_id != CLIENT_ID:
+            raise RpcMagicError("a connection cannot be used in a forked child process: connect() there")
+        if link is not None and not link.is_gone:
+            return link
+        if role is not Role.FUNCTIONS and not self.ticket:
+            self._attach(control.Attach(self._wanted, self._take, self._client_info()))
+        ticket = bytes(16) if role is Role.FUNCTIONS else self.ticket
+        deadline = time.monotonic() + self.timeout
+        sock = dial(self._place.address, self._place.token, role, self._client_id, deadline, ticket)
+        link = self._links[role] = Link(
+            sock, self.io, self.welcome.payload, lambda detail: self._link_lost(role, detail), self._on_stray
+        )
+        if role is Role.DATA and self._is_plain_only:
+            link.send(0, messages.Configure(plain_results=True))
+        return link
+
+    def _attach(self, request: control.Control) -> None:
+        if not self.welcome.has_sessions:
+            raise RpcMagicError(
+                f"the server {self.welcome.name} runs its exposed functions and nothing else: "
+                "call them by name, as conn.call('add', 2, 3); dir(conn.functions) lists them"
+            )
+        answer = self.control.ask(request, control.Attached, self.timeout)
+        if isinstance(answer, control.NotAttached):
+            if answer.kind == "in_use":
+                raise SessionInUseError(self.url, self._wanted, answer.holder, answer.since)
+            raise ConnectError(self.url, answer.reason)
+        self.ticket, self.session, self.worker_pid = answer.ticket, answer.session, answer.worker_pid
+        self.is_new = answer.is_new
+
+    def _client_info(self) -> control.ClientInfo:
+        is_here = self.welcome.machine == machine_id()
+        return control.ClientInfo(
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            user=user_name(),
+            python=python_tag(),
+            cwd=str(Path.cwd()) if is_here else "",
+            path=tuple(str(Path(entry).absolute()) for entry in sys.path) if is_here else (),
+            environ=dict(os.environ) if is_here else {},
+        )
+
+    def _compare_python(self) -> None:
+        if self.welcome.has_sessions and self.welcome.python[:2] != python_tag()[:2]:
+            here, there = (f"{tag[0]}.{tag[1]}" for tag in (python_tag(), self.welcome.python))
+            raise ConnectError(
+                self.url,
+                f"it runs Python {there} and this is Python {here}; functions cannot travel between the two yet",
+                f"Use Python {there} here, or start the server with Python {here}.",
+            )
+
+    # ------------------------------------------------------------ what is told (I/O thread)
+
+    def _hear(self, message: control.ToClient) -> None:
+        match message:
+            case control.SessionEnded(session, ticket, cause, last_words) if ticket == self.ticket:
+                self._die(SessionDiedError(session, cause, last_words))
+            case control.Taken(holder):
+                self._lose(ConnectionLostError(self.url, f"{holder} took the session over"))
+            case control.Goodbye(reason):
+                self._lose(ConnectionLostError(self.url, reason))
+            case control.Pong():
+                self.pong = message
+                self.on_change()
+
+    def _die(self, error: SessionDiedError) -> None:
+        self._error, self.state = error, "died"
+        self._fail_links(error)
+        self.on_change()
+
+    def _lose(self, error: ConnectionLostError) -> None:
+        if self.state in {"closed", "lost"}:
+            return
+        self._error, self.state = self._error or error, "lost"
+        self._fail_links(error)
+        self.on_change()
+
+    def _fail_links(self, error: Exception) -> None:
+        for link in list(self._links.values()):
+            link.fail_all(error)
+            link.close(error)
+
+    def _control_lost(self) -> None:
+        if self.state != "closed":
+            self._lose(ConnectionLostError(self.url, "the server has ended, or the network broke"))
+
+    def _link_lost(self, role: Role, detail: str) -> Exception | None:
+        """A data connection has ended: the supervisor says why within a moment, or it was the connection alone."""
+        if self._error is not None:
+            return self._error
+        error = ConnectionLostError(self.url, detail)
+        if self.control.is_gone:
+            return error
+        link = self._links.get(role)
+
+        def give_up() -> None:
+            if link is not None:
+                self.io.do(lambda: link.fail_all(self._error or error))
+
+        timer = threading.Timer(self._settings.lost_seconds, give_up)
+        timer.daemon = True
+        timer.start()
+        return None
+
+    def traffic(self) -> tuple[int, int]:
+        """Return the bytes sent and received by all links."""
+        links = list(self._links.values())
+        return sum(link.bytes_sent for link in links), sum(link.bytes_received for link in links)
+
+    # ------------------------------------------------------------ ends
+
+    def restart(self) -> None:
+        """Give the session a fresh process.
+
+        Raises:
+            RpcMagicError: the server is gone, or gives none.
+        """
+        with self._lock:
+            if self.state in {"lost", "closed"} and self._error is not None:
+                raise self._error
+            error = SessionDiedError(self.session or "private", "it was restarted")
+            for link in self._links.values():
+                link.close(error)
+            self._links = {role: link for role, link in self._links.items() if role is Role.FUNCTIONS}
+            is_dead = self.state == "died"
+            self._error, self.state = None, "attached"
+            info = self._client_info()
+            wanted = control.Attach(self._wanted, self._take, info) if is_dead else control.Restart(info)
+            self.ticket = b""
+            self._attach(wanted)
+            self._make_link(Role.DATA)
+
+    def close(self) -> None:
+        """Leave the server; a private session ends with it. May be called more than once, from any thread."""
+        with self._lock:
+            if self.state == "closed":
+                return
+            self.state = "closed"
+            error = RpcMagicError(f"this connection to {self.url} is closed")
+            self._error = error
+            if os.getpid() == self.io.pid:
+                self.control.say(control.Detach(end=not self._wanted))
+            for link in self._links.values():
+                link.close(error)
+            self.control.close()
+            self.io.end()
+        self.io.join(2.0)
+        self.on_change()

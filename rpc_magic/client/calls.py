@@ -1,0 +1,128 @@
+"""Calls: one that its caller waits for, and one that is a future."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import html
+import queue
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+from rpc_magic.errors import RpcMagicError
+from rpc_magic.wire import messages
+
+__all__ = ["Call", "Waiter"]
+
+Event = tuple[messages.Message | Exception, list[memoryview]]
+
+
+class Waiter:
+    """A call whose caller waits: events come from the I/O thread and are handled by the caller's own thread.
+
+    Attributes:
+        events: output, and at last the outcome or an exception.
+    """
+
+    __slots__ = ("events",)
+
+    def __init__(self) -> None:
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+    def output(self, message: messages.Output, buffers: list[memoryview]) -> None:
+        """I/O thread: something the call shows."""
+        self.events.put((message, buffers))
+
+    def finish(self, outcome: messages.Outcome, buffers: list[memoryview]) -> None:
+        """I/O thread: the end."""
+        self.events.put((outcome, buffers))
+
+    def fail(self, error: Exception) -> None:
+        """I/O thread: the end will not come."""
+        self.events.put((error, []))
+
+
+class Call(concurrent.futures.Future[Any]):
+    """A call that runs on the server while the program goes on; a `concurrent.futures.Future`.
+
+    It stays pending until its end, so `cancel()` succeeds at any time before that, and interrupts the call when it
+    runs. SystemExit, KeyboardInterrupt, StopIteration and GeneratorExit there arrive as subclasses of `RemoteError`.
+
+    Made by `Connection.submit`. Thread-safe. Callbacks run on the connection's I/O thread: they must not make
+    blocking calls on the same connection.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        finish: Callable[[messages.Outcome, list[memoryview]], Any],
+        show: Callable[[messages.Output, list[memoryview]], None],
+        stop: Callable[[int], None],
+    ) -> None:
+        super().__init__()
+        self._label, self._finish, self._show, self._stop = label, finish, show, stop
+        self._began = time.monotonic()
+        self._ended = 0.0
+        self.id = 0
+
+    def cancel(self) -> bool:
+        """End the call, whether it waits or runs; False when it has ended already."""
+        if not super().cancel():
+            return False
+        self._ended = time.monotonic()
+        self.set_running_or_notify_cancel()
+        self._stop(self.id)
+        return True
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since it was submitted, until its end."""
+        return (self._ended or time.monotonic()) - self._began
+
+    @property
+    def state(self) -> str:
+        """One of "pending", "done", "failed", "cancelled"."""
+        if self.cancelled():
+            return "cancelled"
+        if not self.done():
+            return "pending"
+        return "failed" if self.exception() is not None else "done"
+
+    def output(self, message: messages.Output, buffers: list[memoryview]) -> None:
+        """I/O thread: something the call shows."""
+        with contextlib.suppress(Exception):
+            self._show(message, buffers)
+
+    def finish(self, outcome: messages.Outcome, buffers: list[memoryview]) -> None:
+        """I/O thread: the end."""
+        self._ended = time.monotonic()
+        try:
+            value, error = self._finish(outcome, buffers), None
+        except BaseException as raised:  # noqa: BLE001 - it belongs to whoever asks for the result
+            value, error = None, raised
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            if error is None:
+                self.set_result(value)
+            else:
+                self.set_exception(error)
+
+    def fail(self, error: Exception) -> None:
+        """I/O thread: the end will not come."""
+        self._ended = time.monotonic()
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            self.set_exception(error)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return asyncio.wrap_future(self).__await__()
+
+    def __reduce__(self) -> Any:
+        raise RpcMagicError("a Call cannot travel; send its result()")
+
+    def __repr__(self) -> str:
+        return f"<Call {self.id} {self._label}: {self.state}, {self.seconds:.1f} s>"
+
+    def _repr_html_(self) -> str:
+        label = html.escape(self._label)
+        return f"<code>{label}</code> <b>{self.state}</b> <small>{self.seconds:.1f} s</small>"

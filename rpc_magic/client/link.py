@@ -1,0 +1,242 @@
+"""One data connection of a client: requests go out, output and outcomes come back to the calls that wait for them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from rpc_magic.client.interrupts import Deferred
+from rpc_magic.client.iothread import IoThread
+from rpc_magic.errors import LimitError, ProtocolError, RpcMagicError
+from rpc_magic.settings import WireLimits
+from rpc_magic.transport import FrameSocket
+from rpc_magic.wire import messages
+from rpc_magic.wire.frames import JOIN, Buffer
+
+__all__ = ["Link", "Listener"]
+
+_ids = itertools.count(1)
+
+
+class Listener(Protocol):
+    """A call, as its link knows it. All of it is called on the I/O thread."""
+
+    def output(self, message: messages.Output, buffers: list[memoryview]) -> None:
+        """Something the call shows."""
+
+    def finish(self, outcome: messages.Outcome, buffers: list[memoryview]) -> None:
+        """The end of the call."""
+
+    def fail(self, error: Exception) -> None:
+        """The call's end will not come."""
+
+
+class Link:
+    """A proved data connection.
+
+    Args:
+        sock: the connection.
+        io: the thread that reads it.
+        payload: bytes of buffers that the server takes in one frame.
+        on_lost: called once on the I/O thread when the connection is gone without having been closed; returns the
+            error that its calls end with, or None to give it later by `fail_all`.
+        on_stray: takes output that belongs to no call that waits.
+
+    Attributes:
+        known: digests of the functions that the other side has been given.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        io: IoThread,
+        payload: int,
+        on_lost: Callable[[str], Exception | None],
+        on_stray: Callable[[int, messages.Message, list[memoryview]], None],
+    ) -> None:
+        self._frames = FrameSocket(sock, WireLimits())
+        self._io, self._payload = io, payload
+        self._on_lost, self._on_stray = on_lost, on_stray
+        self._listeners: dict[int, Listener] = {}
+        self._outbox: deque[tuple[int, bytes, Sequence[Buffer], threading.Event]] = deque()
+        self._unsent: deque[threading.Event] = deque()  # large frames of which a part waits for the socket
+        self._lock = threading.Lock()
+        self._gone: Exception | None = None
+        self.known: set[bytes] = set()
+        io.watch(self)
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes sent so far."""
+        return self._frames.bytes_sent
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes received so far."""
+        return self._frames.bytes_received
+
+    @property
+    def is_gone(self) -> bool:
+        """True once nothing can be sent any more."""
+        return self._gone is not None
+
+    # ------------------------------------------------------------ requests (any thread)
+
+    def start(
+        self,
+        listener: Listener,
+        message: messages.Message,
+        buffers: Sequence[Buffer] = (),
+        *,
+        wait: bool = False,
+    ) -> int:
+        """Send a request; its output and outcome go to `listener`.
+
+        Args:
+            listener: the call.
+            message: the request.
+            buffers: its objects. They are referred to until they have been sent.
+            wait: return only when they have been sent, so that the caller may change them.
+
+        Returns:
+            The call's id.
+
+        Raises:
+            LimitError: the objects are larger than what the server takes.
+            RpcMagicError: the connection is gone.
+        """
+        call = next(_ids)
+        self._listeners[call] = listener
+        try:
+            self.send(call, message, buffers, wait=wait)
+        except BaseException:
+            self._listeners.pop(call, None)
+            raise
+        return call
+
+    def send(
+        self, call: int, message: messages.Message, buffers: Sequence[Buffer] = (), *, wait: bool = False
+    ) -> None:
+        """Send a message; see `start`."""
+        if self._gone is not None:
+            raise self._gone
+        size = sum(map(len, buffers)) if buffers else 0
+        if size > self._payload:
+            raise LimitError("what is to be sent", size, self._payload, setting="message limit")
+        encoded = messages.encode(message)
+        if size < JOIN:
+            with Deferred():
+                if self._send_now(call, encoded, buffers):
+                    return
+        sent = threading.Event()
+        self._outbox.append((call, encoded, buffers, sent))
+        self._io.do(self._empty_outbox)
+        if wait and not self._io.is_current:
+            sent.wait()
+
+    def _send_now(self, call: int, encoded: bytes, buffers: Sequence[Buffer]) -> bool:
+        """Send a small frame from the calling thread; False when others wait before it."""
+        with self._lock:
+            if self._outbox:
+                return False
+            try:
+                if not self._frames.send(call, encoded, buffers):
+                    self._io.watch_writing(self)
+            except OSError:
+                self._io.do(lambda: self._lose("it broke while sending"))
+            return True
+
+    def abandon(self, call: int) -> None:
+        """Take no more interest in a call; its outcome is dropped."""
+        self._listeners.pop(call, None)
+
+    # ------------------------------------------------------------ the I/O thread
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._frames.fileno()
+
+    def readable(self) -> None:
+        """Read, and give each message to its call."""
+        try:
+            for frame in self._frames.read():
+                self._dispatch(frame.call, messages.decode_answer(frame.message), frame.buffers)
+        except EOFError:
+            self._lose("the other side closed it")
+        except (OSError, ProtocolError) as error:
+            self._lose(str(error))
+
+    def _dispatch(self, call: int, message: messages.Answer, buffers: list[memoryview]) -> None:
+        if isinstance(message, messages.Outcome):
+            listener = self._listeners.pop(call, None)
+            if listener is not None:
+                listener.finish(message, buffers)
+            return
+        listener = self._listeners.get(call)
+        if listener is not None and isinstance(message, messages.Output):
+            listener.output(message, buffers)
+        else:
+            self._on_stray(call, message, buffers)
+
+    def writable(self) -> bool:
+        """Send what waits; True when nothing waits any more."""
+        try:
+            is_empty = self._frames.flush()
+        except OSError:
+            self._lose("it broke while sending")
+            is_empty = True
+        while is_empty and self._unsent:
+            self._unsent.popleft().set()
+        return is_empty
+
+    def _empty_outbox(self) -> None:
+        with self._lock:
+            while self._outbox:
+                call, encoded, buffers, sent = self._outbox[0]
+                try:
+                    is_sent = self._frames.is_closed or self._frames.send(call, encoded, buffers)
+                except OSError:
+                    self._io.do(lambda: self._lose("it broke while sending"))
+                    is_sent = True
+                self._outbox.popleft()
+                if is_sent:
+                    sent.set()
+                else:
+                    self._unsent.append(sent)
+                    self._io.watch_writing(self)
+
+    def _lose(self, detail: str) -> None:
+        if self._gone is not None:
+            return
+        self._gone = RpcMagicError("this connection is gone")
+        with contextlib.suppress(KeyError, ValueError):
+            self._io.forget(self, self._frames.close)
+        error = self._on_lost(detail)
+        if error is not None:
+            self.fail_all(error)
+
+    def fail_all(self, error: Exception) -> None:
+        """End every call that waits with `error`. I/O thread only."""
+        self._gone = error
+        while self._outbox:
+            self._outbox.popleft()[3].set()
+        while self._unsent:
+            self._unsent.popleft().set()
+        while self._listeners:
+            self._listeners.popitem()[1].fail(error)
+
+    def close(self, error: Exception) -> None:
+        """Close the connection; calls that wait end with `error`. Any thread."""
+        if self._gone is None:
+            self._gone = error
+
+            def then() -> None:
+                self._frames.close()
+                self.fail_all(error)
+
+            self._io.forget(self, then)

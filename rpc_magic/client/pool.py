@@ -1,0 +1,183 @@
+"""Many calls in parallel on the server's engine."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from rpc_magic import serial
+from rpc_magic.client.calls import Call
+from rpc_magic.client.outcomes import exception_of, value_of
+from rpc_magic.errors import RpcMagicError
+from rpc_magic.wire import messages
+from rpc_magic.wire.handshake import Role
+
+if TYPE_CHECKING:
+    from rpc_magic.client.connection import Connection
+
+__all__ = ["Pool"]
+
+_WINDOW = 64
+"""Tasks that are under way at once: enough for any engine to stay busy, few enough for endless iterables."""
+_CHUNKS = 256
+"""Tasks that the calls of one map are divided into, when their number is known."""
+_PROGRESS_SECONDS = 1.0
+"""A map that takes longer shows its progress in a notebook."""
+
+Items = list[tuple[tuple[Any, ...], dict[str, Any]]]
+
+
+class Pool(concurrent.futures.Executor):
+    """A `concurrent.futures.Executor` on the server's engine; `Connection.pool`.
+
+    Functions run in processes on the server (the local engine), without the session's variables.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Call:
+        """Run a function on the engine; see `concurrent.futures.Executor.submit`."""
+        return self._start(
+            fn, [(args, kwargs)], lambda results: _value(results[0], self._connection.namespace)
+        )
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+    ) -> Iterator[Any]:
+        """Run a function on many arguments; see `concurrent.futures.Executor.map`."""
+        results = self.run_map(fn, iterables, chunksize=chunksize, ordered=True, timeout=timeout)
+        return iter(results)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - PEP 3148
+        """Do nothing: the pool ends with its connection."""
+
+    def run_map(
+        self,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        *,
+        chunksize: int | None,
+        ordered: bool,
+        timeout: float | None = None,
+    ) -> Iterator[Any]:
+        """Run a function on many arguments; see `Connection.map`."""
+        if not iterables:
+            raise TypeError("map() needs at least one iterable")
+        if chunksize is not None and chunksize < 1:
+            raise ValueError("chunksize must be 1 or more")
+        total = _total(iterables)
+        size = chunksize or (max(1, total // _CHUNKS) if total is not None else 1)
+        chunks = _chunked(((args, {}) for args in zip(*iterables, strict=False)), size)
+        return _Progress(
+            self._results(fn, chunks, ordered=ordered, timeout=timeout), total, getattr(fn, "__name__", "")
+        )
+
+    # ------------------------------------------------------------ inside
+
+    def _start(self, fn: Callable[..., Any], items: Items, finish: Callable[[list[Any]], Any]) -> Call:
+        connection = self._connection
+        link = connection.attachment.link(Role.ENGINE)
+        digest, _ = connection.define(link, fn)
+
+        def end(outcome: messages.Outcome, buffers: list[memoryview]) -> Any:
+            if isinstance(outcome, messages.Failed):
+                raise exception_of(outcome.error, buffers, connection.namespace, is_future=True)
+            return finish(value_of(outcome, buffers, connection.namespace))
+
+        def stop(number: int) -> None:
+            with contextlib.suppress(RpcMagicError):
+                link.send(0, messages.CancelCall(number))
+
+        call = Call(getattr(fn, "__name__", repr(fn)), end, lambda *_: None, stop)
+        buffers = serial.encode(items, namespace=connection.namespace, name="the arguments")
+        call.id = link.start(call, messages.MapTask(digest), buffers, wait=True)
+        return call
+
+    def _results(
+        self, fn: Callable[..., Any], chunks: Iterator[Items], *, ordered: bool, timeout: float | None
+    ) -> Iterator[Any]:
+        """Keep a window of tasks under way; give their results in order, or as they finish."""
+        waiting: deque[Call] = deque()
+        try:
+            for chunk in islice(chunks, _WINDOW):
+                waiting.append(self._start(fn, chunk, list))
+            while waiting:
+                call = waiting.popleft() if ordered else _first_done(waiting, timeout)
+                results = call.result(timeout)
+                for chunk in islice(chunks, 1):
+                    waiting.append(self._start(fn, chunk, list))
+                for result in results:
+                    yield _value(result, self._connection.namespace)
+        finally:
+            for call in waiting:
+                call.cancel()
+
+
+def _first_done(waiting: deque[Call], timeout: float | None) -> Call:
+    done, _ = concurrent.futures.wait(waiting, timeout, concurrent.futures.FIRST_COMPLETED)
+    if not done:
+        raise TimeoutError
+    call = next(one for one in waiting if one in done)
+    waiting.remove(call)
+    return call
+
+
+def _value(item: tuple[bool, Any, bytes], namespace: dict[str, Any]) -> Any:
+    is_good, value, record = item
+    if is_good:
+        return value
+    raise exception_of(messages.decode_record(record), value or (), namespace, is_future=True)
+
+
+def _total(iterables: tuple[Iterable[Any], ...]) -> int | None:
+    try:
+        return min(len(iterable) for iterable in iterables)  # type: ignore[arg-type]  # those without are the except
+    except TypeError:
+        return None
+
+
+def _chunked(items: Iterator[tuple[tuple[Any, ...], dict[str, Any]]], size: int) -> Iterator[Items]:
+    while chunk := list(islice(items, size)):
+        yield chunk
+
+
+class _Progress:
+    """An iterator of results that shows a bar in a notebook once it takes long; closing it ends the calls."""
+
+    def __init__(self, results: Iterator[Any], total: int | None, label: str) -> None:
+        self._results, self._total, self._label = results, total, label
+        self._bar: Any = None
+        if "ipykernel" in sys.modules and (total is None or total > 1):
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=total, desc=label, delay=_PROGRESS_SECONDS, leave=False)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            value = next(self._results)
+        except BaseException:
+            if self._bar is not None:
+                self._bar.close()
+            raise
+        if self._bar is not None:
+            self._bar.update()
+        return value
+
+    def close(self) -> None:
+        """End the calls that are under way."""
+        self._results.close()  # type: ignore[attr-defined]  # it is a generator
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,94 @@
+"""What a cell gave back, as a notebook and `Connection.run` need it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rpc_magic import serial
+from rpc_magic.client.outcomes import exception_of, value_of
+from rpc_magic.client.results import Result
+from rpc_magic.client.values import RemoteValue
+from rpc_magic.client.waiting import End
+from rpc_magic.errors import ProtocolError
+from rpc_magic.wire import messages
+
+if TYPE_CHECKING:
+    from rpc_magic.client.connection import Connection
+
+__all__ = ["Run", "collect"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A cell that has ended.
+
+    Attributes:
+        result: what it gave; `result.outputs` holds the variables that came back as values.
+        error: what it raised, or None.
+        has_value: its last expression has a value.
+        kept: variables that were bound or changed and stay there.
+        deleted: variables it deleted.
+        mutated: those of the others that were changed in place.
+        notes: sentences for the user.
+    """
+
+    result: Result
+    error: BaseException | None = None
+    has_value: bool = False
+    kept: dict[str, RemoteValue] = field(default_factory=dict)
+    deleted: tuple[str, ...] = ()
+    mutated: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+
+
+def collect(
+    end: End,
+    shown: list[messages.Message],
+    connection: Connection,
+    namespace: dict[str, Any],
+    *,
+    is_plain_only: bool,
+) -> Run:
+    """Return what a cell gave back.
+
+    Raises:
+        ProtocolError: the answer is none.
+        TransferError: something cannot be loaded here.
+    """
+    done = end.outcome
+    if not isinstance(done, messages.CellDone):
+        value_of(done, end.buffers, namespace, is_plain_only=is_plain_only)
+        raise ProtocolError(f"{type(done).__name__} is no answer to a cell")
+    decode = serial.decode_plain if is_plain_only else serial.decode
+    if is_plain_only:
+        exception, value, names = decode(end.buffers)
+    else:
+        exception, value, names = serial.decode(end.buffers, namespace=namespace)
+    if done.has_value and not done.value_here and done.value is not None:
+        value = connection.remote_value(done.value)
+    error = None
+    if done.error is not None:
+        error = exception_of(done.error, exception or (), namespace, is_plain_only=is_plain_only)
+    streams = {"stdout": "", "stderr": ""}
+    for message in shown:
+        if isinstance(message, messages.Stream):
+            streams[message.name] = streams.get(message.name, "") + message.text
+    result = Result(
+        value=value,
+        outputs=names,
+        stdout=streams["stdout"],
+        stderr=streams["stderr"],
+        display=[m.data for m in shown if isinstance(m, messages.Display)],
+        execution_count=done.execution_count,
+        duration=done.duration,
+    )
+    return Run(
+        result=result,
+        error=error,
+        has_value=done.has_value,
+        kept={name: connection.remote_value(info, name) for name, info in done.kept.items()},
+        deleted=done.deleted,
+        mutated=frozenset(done.mutated),
+        notes=done.notes,
+    )

@@ -1,0 +1,101 @@
+"""Values that are elsewhere."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rpc_magic import serial
+from rpc_magic.errors import RemoteValueError
+from rpc_magic.wire.messages import ValueInfo
+
+if TYPE_CHECKING:
+    from rpc_magic.client.connection import Connection
+
+__all__ = ["RemoteValue", "human_size"]
+
+
+class _Misused(RemoteValueError, AttributeError):
+    """An attribute of a value that is elsewhere was asked for."""
+
+
+def human_size(size: int) -> str:
+    """Return a number of bytes as people write it: "12.3 MB"; empty when it is negative (unknown)."""
+    if size < 0:
+        return ""
+    if size < 1000:
+        return f"{size} B"
+    amount = float(size)
+    for unit in ("kB", "MB", "GB", "TB"):
+        amount /= 1000
+        if amount < 999.5 or unit == "TB":
+            break
+    return f"{amount:.1f} {unit}" if amount < 99.5 else f"{amount:.0f} {unit}"
+
+
+class RemoteValue:
+    """A value that stays on the server.
+
+    `get()` fetches it. Given as an argument to a call on the same session it stands for the value itself, which
+    does not travel. Anything else that is done with it raises `RemoteValueError`.
+
+    Made by rpc_magic, as by `Connection.put`.
+    """
+
+    __slots__ = ("__weakref__", "_connection", "_info", "_name", "_ticket")
+
+    def __init__(self, connection: Connection, info: ValueInfo, ticket: str, name: str = "") -> None:
+        self._connection, self._info, self._ticket, self._name = connection, info, ticket, name
+        if info.key:
+            weakref.finalize(self, connection.drop_value, ticket, info.key).atexit = False
+
+    def get(self) -> Any:
+        """Fetch the value.
+
+        Raises:
+            RemoteValueError: it is not there any more.
+            TransferError: it cannot travel.
+        """
+        return self._connection.fetch(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return serial.reference, (self._ticket, self._info.key or f"={self._name}")
+
+    def __repr__(self) -> str:
+        info = self._info
+        facts = [info.type_name, info.extent, human_size(info.size), f"on {self._connection.name}"]
+        name = f"{self._name}: " if self._name else ""
+        text = f"<RemoteValue {name}{', '.join(fact for fact in facts if fact)}"
+        if info.preview:
+            text += f": {info.preview}"
+        return text + (f" ({info.reason})" if info.reason else "") + ">"
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Show what was rendered on the server, where that was done."""
+        return (self._info.bundle or {"text/plain": repr(self)}), self._info.metadata
+
+    def _misused(self, how: str) -> str:
+        what = self._name or f"this {self._info.type_name}"
+        return f"{what} is on {self._connection.name}, so it cannot be {how} here; {what}.get() fetches it"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith(("__", "_ipython_", "_repr_")):
+            raise AttributeError(name)
+        raise _Misused(self._misused(f"asked for .{name}"))
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise RemoteValueError(self._misused("used"))
+
+    __len__ = __iter__ = __getitem__ = __setitem__ = __delitem__ = __contains__ = _refuse
+    __call__ = __enter__ = __float__ = __int__ = __index__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = (
+        _refuse
+    )
+    __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __neg__ = __pos__ = __invert__ = __abs__ = (
+        _refuse
+    )
+    __lt__ = __le__ = __gt__ = __ge__ = _refuse
+
+    def __bool__(self) -> NoReturn:
+        raise RemoteValueError(self._misused("tested"))

@@ -1,0 +1,138 @@
+"""A process of the local engine: calls one function after another, and nothing else.
+
+It reads tasks from a stream socket with blocking reads. SIGINT raises only while a task's function runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import signal
+import socket
+import sys
+import traceback
+import types
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from rpc_magic import serial
+from rpc_magic.errors import TransferError
+from rpc_magic.transport import FrameSocket
+from rpc_magic.wire import messages
+from rpc_magic.wire.frames import Buffer, Frame
+
+__all__ = ["run_process"]
+
+Item = tuple[bool, Any, bytes]
+"""What one call of a task gave: (True, value, b"") or (False, the exception's buffers or None, its record)."""
+
+
+class _Process:
+    def __init__(self, channel: FrameSocket) -> None:
+        self._channel = channel
+        self._frames: list[Frame] = []
+        self._functions: dict[bytes, Callable[..., Any] | BaseException] = {}
+        self._values: dict[tuple[str, str], object] = {}
+        main = types.ModuleType("__main__")
+        sys.modules["__main__"] = main
+        self._namespace = main.__dict__
+
+    def run(self) -> None:
+        """Serve until the other side closes."""
+        while True:
+            frame = self._next()
+            request = messages.decode_request(frame.message)
+            if isinstance(request, messages.DefineFunction):
+                try:
+                    self._functions[request.digest] = self._decode(frame.buffers)
+                except BaseException as error:  # noqa: BLE001 - said by the tasks that name it
+                    self._functions[request.digest] = error
+            elif isinstance(request, messages.MapTask):
+                results = list(self._work(request.digest, frame.buffers))
+                for stream in (sys.stdout, sys.stderr):
+                    with contextlib.suppress(Exception):
+                        stream.flush()
+                self._say(frame.call, messages.Returned(), self._encode(results))
+
+    def _next(self) -> Frame:
+        while not self._frames:
+            poll = select.poll()
+            poll.register(self._channel, select.POLLIN)
+            poll.poll()
+            self._frames = self._channel.read()
+        return self._frames.pop(0)
+
+    def _say(self, call: int, message: messages.Message, buffers: Sequence[Buffer] = ()) -> None:
+        if not self._channel.send(call, messages.encode(message), buffers):
+            self._channel.flush_all()
+
+    def _decode(self, buffers: Sequence[Buffer]) -> Any:
+        return serial.decode(buffers, namespace=self._namespace, resolve=self._fetch)
+
+    def _fetch(self, session: str, key: str) -> object:
+        """Return a value of the session that an argument stands for; each is fetched once."""
+        if (session, key) not in self._values:
+            self._say(0, messages.Fetch(session, key))
+            frame = self._next()
+            answer = messages.decode_answer(frame.message)
+            if isinstance(answer, messages.Failed):
+                raise self._decode(frame.buffers)
+            self._values[session, key] = self._decode(frame.buffers) if frame.buffers else None
+        return self._values[session, key]
+
+    def _work(self, digest: bytes, buffers: Sequence[Buffer]) -> Iterator[Item]:
+        function = self._functions[digest]
+        try:
+            if isinstance(function, BaseException):
+                raise function
+            items = self._decode(buffers)
+        except BaseException as error:  # noqa: BLE001 - it belongs to the caller
+            yield _failure(error)
+            return
+        for args, kwargs in items:
+            try:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                try:
+                    value = function(*args, **kwargs)
+                finally:
+                    signal.signal(signal.SIGINT, signal.SIG_IGN)
+            except BaseException as error:  # noqa: BLE001 - it belongs to the caller
+                yield _failure(error)
+                return
+            yield True, value, b""
+
+    def _encode(self, results: list[Item]) -> Sequence[Buffer]:
+        try:
+            return serial.encode(results, namespace=self._namespace)
+        except TransferError:
+            return serial.encode([self._checked(item) for item in results], namespace=self._namespace)
+
+    def _checked(self, item: Item) -> Item:
+        try:
+            serial.encode(item[1], namespace=self._namespace, name="the result")
+        except TransferError as error:
+            return _failure(error)
+        return item
+
+
+def _failure(error: BaseException) -> Item:
+    kind = {KeyboardInterrupt: "interrupt", SystemExit: "exit", StopIteration: "stop"}.get(
+        type(error), "error"
+    )
+    cls = type(error)
+    name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - a class of the user's
+        text = "its text cannot be had"
+    shown = error.__traceback__.tb_next if error.__traceback__ else None
+    trace = "".join(traceback.format_exception(cls, error, shown))
+    buffers = [bytes(b) for b in serial.encode_error(error)]
+    return False, buffers or None, messages.encode_record(messages.ErrorRecord(kind, name, text, trace))
+
+
+def run_process(sock: socket.socket) -> None:
+    """Be a process of the engine until `sock` is closed by the other side."""
+    process = _Process(FrameSocket(sock))
+    with contextlib.suppress(EOFError, OSError):
+        process.run()

@@ -1,0 +1,94 @@
+"""What a cell did to the session's variables: bound, changed in place, deleted.
+
+A binding is seen by identity. A change in place is looked for only where it matters, in the variables whose value
+the client holds too and that the cell can reach: their state, the digest of what would be sent, is taken before and
+after.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import xxhash
+
+from rpc_magic import serial
+from rpc_magic.namespace import is_bookkeeping
+
+__all__ = ["Before", "state_of"]
+
+_IMMUTABLE = frozenset(
+    {
+        type(None),
+        bool,
+        int,
+        float,
+        complex,
+        str,
+        bytes,
+        types.FunctionType,
+        types.BuiltinFunctionType,
+        types.ModuleType,
+        type,
+        range,
+        slice,
+    }  # fmt: skip
+)
+
+
+def state_of(value: object, namespace: dict[str, Any]) -> bytes | None:
+    """Return a digest of a value's content, or None when it cannot be taken."""
+    try:
+        buffers = serial.encode(value, namespace=namespace, carry=False)
+    except Exception:  # noqa: BLE001 - __reduce__ of user classes may raise anything
+        return None
+    digest = xxhash.xxh3_128()
+    for buffer in buffers:
+        digest.update(len(buffer).to_bytes(8, "little"))
+        digest.update(buffer)
+    return digest.digest()
+
+
+class Before:
+    """The variables as they are before a cell runs.
+
+    Args:
+        namespace: the session's.
+        watch: names whose value the client holds too, and that the cell can reach.
+    """
+
+    def __init__(self, namespace: dict[str, Any], watch: Iterable[str]) -> None:
+        self._namespace = namespace
+        self._values: Mapping[str, object] = dict(namespace)
+        self._states = {
+            name: state_of(namespace[name], namespace)
+            for name in watch
+            if name in namespace and type(namespace[name]) not in _IMMUTABLE
+        }
+
+    def bound(self) -> dict[str, object]:
+        """Return the variables that were bound since, with their values."""
+        missing = object()
+        return {
+            name: value
+            for name, value in list(self._namespace.items())
+            if self._values.get(name, missing) is not value and not is_bookkeeping(name, value)
+        }
+
+    def mutated(self) -> dict[str, object]:
+        """Return the watched variables that are bound as before and whose value was changed in place."""
+        changed = {}
+        for name, state in self._states.items():
+            value = self._namespace.get(name)
+            is_same = name in self._namespace and value is self._values[name]
+            if is_same and (state is None or state_of(value, self._namespace) != state):
+                changed[name] = value
+        return changed
+
+    def deleted(self) -> tuple[str, ...]:
+        """Return the names that are gone."""
+        return tuple(
+            name for name, value in self._values.items()
+            if name not in self._namespace and not is_bookkeeping(name, value)
+        )  # fmt: skip

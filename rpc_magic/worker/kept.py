@@ -1,0 +1,305 @@
+"""A worker as its keeper holds it: its descriptors, its output, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+import psutil
+
+from rpc_magic.settings import ServerSettings
+from rpc_magic.transport.packets import PacketSocket, close_all
+from rpc_magic.wire import internal
+from rpc_magic.worker.statuspage import StatusPage
+from rpc_magic.worker.system import waiting_bytes
+from rpc_magic.worker.template import Template
+
+__all__ = ["KeptWorker", "WorkerEnds"]
+
+_PIECE = 1 << 16
+_ROUNDS = 16  # of killing what a worker left behind, while it forks on
+
+
+class WorkerEnds(NamedTuple):
+    """How a worker ended: `cause` as "killed by SIGSEGV", and the end of its standard error."""
+
+    cause: str
+    last_words: str
+
+
+class KeptWorker:
+    """One worker process; made by `fork`.
+
+    Attributes:
+        ticket, pid: its session's ticket and its process id.
+        link_fd: the supervisor's end of its link; the keeper keeps a copy, for a supervisor that comes later.
+        page_fd: its status page.
+        on_exit: called once, when it has ended and its descendants have been ended.
+        known: gives the ids of all processes that the keeper has forked and that live.
+    """
+
+    def __init__(
+        self,
+        request: internal.Fork,
+        template: Template,
+        settings: ServerSettings,
+        selector: selectors.BaseSelector,
+        pid: int,
+        descriptors: tuple[int, int, int, int],
+        own: PacketSocket,
+    ) -> None:
+        self._request, self._template, self._settings, self._selector = request, template, settings, selector
+        self.ticket, self.pid = request.ticket, pid
+        self.link_fd, self.page_fd, out, err = descriptors
+        self.on_exit: Callable[[KeptWorker, WorkerEnds], None] = lambda *_: None
+        self.known: Callable[[], set[int]] = set
+        self._pipes = {out: 1, err: 2}
+        self._own: PacketSocket | None = own
+        self._page = StatusPage(self.page_fd)
+        self._engine: list[int] = []
+        self._pending: deque[internal.Internal] = deque()
+        self._pending_bytes = 0
+        self._dropped = {1: 0, 2: 0}
+        self._last_words = b""
+        self._kill_at = float("inf")
+        self._pidfd = os.pidfd_open(pid)
+        selector.register(self._pidfd, selectors.EVENT_READ, self._exited)
+        for pipe in self._pipes:
+            os.set_blocking(pipe, False)
+            selector.register(pipe, selectors.EVENT_READ, self._pipe_readable)
+        selector.register(own.fileno(), selectors.EVENT_READ, self._hear)
+
+    @classmethod
+    def fork(
+        cls,
+        request: internal.Fork,
+        template: Template,
+        settings: ServerSettings,
+        selector: selectors.BaseSelector,
+        close_in_child: Callable[[], None],
+    ) -> KeptWorker:
+        """Fork a worker off the template.
+
+        Raises:
+            OSError: no process or no descriptors left.
+        """
+        with contextlib.ExitStack() as undo:
+            link, workers_link = (_owned(undo, s) for s in _packet_pair())
+            own, workers_own = (_owned(undo, s) for s in _packet_pair())
+            page = os.memfd_create("rpc_magic-status", os.MFD_CLOEXEC)
+            undo.callback(os.close, page)
+            os.ftruncate(page, internal.PAGE_SIZE)
+            out_read, out_write = os.pipe()
+            undo.callback(close_all, [out_read, out_write])
+            err_read, err_write = os.pipe()
+            undo.callback(close_all, [err_read, err_write])
+            pid = os.fork()
+            if pid == 0:
+                os.dup2(out_write, 1)
+                os.dup2(err_write, 2)
+                close_all([out_read, err_read, out_write, err_write, link, own])
+                close_in_child()
+                template.become_worker(request, workers_link, workers_own, page)  # does not return
+            undo.pop_all()
+        close_all([out_write, err_write, workers_link, workers_own])
+        descriptors = (link, page, out_read, err_read)
+        return cls(request, template, settings, selector, pid, descriptors, PacketSocket.from_descriptor(own))
+
+    @property
+    def is_ending(self) -> bool:
+        """True once it has been told to end."""
+        return self._kill_at != float("inf")
+
+    @property
+    def pids(self) -> set[int]:
+        """The processes that were forked for this session."""
+        return {self.pid, *self._engine}
+
+    def end(self, *, now: bool = False) -> None:
+        """Tell the worker to end; it is killed when it does not within a stated time, or at once with `now`."""
+        self._kill_at = 0.0 if now else time.monotonic() + self._settings.end_seconds
+        self._signal(signal.SIGKILL if now else signal.SIGTERM)
+
+    def enforce_end(self) -> None:
+        """Kill the worker when its time to end is over."""
+        if self._kill_at < time.monotonic():
+            self._signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Close every descriptor of the keeper's."""
+        close_all([self.link_fd, self.page_fd, self._pidfd, *self._pipes])
+        if self._own is not None:
+            self._own.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    # ------------------------------------------------------------ its output
+
+    def _pipe_readable(self) -> None:
+        for pipe in list(self._pipes):
+            self._drain(pipe)
+        self._send_pending()
+
+    def _drain(self, pipe: int) -> bool:
+        """Read what waits in a pipe; False when there was nothing."""
+        waiting = min(waiting_bytes(pipe), _PIECE)
+        if waiting:
+            # Said before it is read: at any moment the worker sees it in the pipe or in the counter.
+            self._page.add_drained(waiting)
+        try:
+            data = os.read(pipe, waiting or 1)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._selector.unregister(pipe)
+            del self._pipes[pipe]
+            os.close(pipe)
+            return False
+        fd = self._pipes[pipe]
+        if fd == 2:
+            self._last_words = (self._last_words + data)[-self._settings.last_words :]
+        if self._pending_bytes + len(data) > self._settings.drained:
+            self._dropped[fd] += len(data)
+        elif self._own is not None:
+            self._pending.append(internal.Drained(fd, data, self._dropped[fd]))
+            self._pending_bytes += len(data)
+            self._dropped[fd] = 0
+        return True
+
+    def _send_pending(self) -> None:
+        if self._own is None:
+            return
+        try:
+            while self._pending and self._own.try_send(self._pending[0]):
+                sent = self._pending.popleft()
+                if isinstance(sent, internal.Drained):
+                    self._pending_bytes -= len(sent.data)
+        except OSError:
+            self._lose_own()
+            return
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._pending else 0)
+        self._selector.modify(self._own.fileno(), events, self._hear)
+
+    def _lose_own(self) -> None:
+        if self._own is not None:
+            self._selector.unregister(self._own.fileno())
+            self._own.close()
+            self._own = None
+        self._pending.clear()
+        self._pending_bytes = 0
+
+    # ------------------------------------------------------------ what it asks
+
+    def _hear(self) -> None:
+        if self._own is None:
+            return
+        try:
+            received = self._own.receive()
+        except EOFError:
+            self._lose_own()
+            return
+        if received is not None:
+            message, descriptors = received
+            close_all(descriptors)
+            if isinstance(message, internal.SyncOutput):
+                for pipe in list(self._pipes):
+                    while pipe in self._pipes and self._drain(pipe):
+                        pass
+                self._pending.append(internal.Synced(message.number))
+            elif isinstance(message, internal.ForkEngine):
+                self._fork_engine(message.count)
+        self._send_pending()
+
+    def _fork_engine(self, count: int) -> None:
+        """Fork the processes of the session's engine; their output is the session's."""
+        assert self._own is not None
+        ours: list[int] = []
+        pids: list[int] = []
+        for _ in range(count):
+            mine, theirs = socket.socketpair()
+            pid = os.fork()
+            if pid == 0:
+                for fd in (1, 2):
+                    with contextlib.suppress(OSError):
+                        os.dup2(os.open(f"/proc/{self.pid}/fd/{fd}", os.O_WRONLY), fd)
+                mine.close()
+                close_all(ours)
+                self._selector.close()
+                self.close()
+                self._template.become_engine(self._request, theirs)  # does not return
+            theirs.close()
+            ours.append(mine.detach())
+            pids.append(pid)
+        self._engine += pids
+        self._own.send(internal.EngineForked(tuple(pids)), ours)
+        close_all(ours)
+
+    # ------------------------------------------------------------ its end
+
+    def _exited(self) -> None:
+        _, status = os.waitpid(self.pid, 0)
+        self._kill_rest()
+        for pipe in list(self._pipes):
+            while pipe in self._pipes and self._drain(pipe):
+                pass
+        for pipe in self._pipes:
+            self._selector.unregister(pipe)
+        self._selector.unregister(self._pidfd)
+        self._lose_own()
+        self.close()
+        self._pipes.clear()
+        words = self._last_words.decode(errors="replace").strip()
+        self.on_exit(self, WorkerEnds("it was ended" if self.is_ending else _cause(status), words))
+
+    def _kill_rest(self) -> None:
+        """End the engine's processes and every descendant that the worker left behind.
+
+        Each worker adopts its own orphans, so what becomes the keeper's child without being known to it has lost
+        its worker just now.
+        """
+        for pid in self._engine:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        known = self.known() - self.pids
+        for _ in range(_ROUNDS):
+            rest = [p for p in psutil.Process().children() if p.pid not in known]
+            for process in rest:
+                family = [process]
+                with contextlib.suppress(psutil.Error):
+                    family += process.children(recursive=True)
+                for member in family:
+                    with contextlib.suppress(psutil.Error):
+                        member.kill()
+            if not rest:
+                break
+            for process in rest:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(process.pid, 0)
+
+
+def _cause(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        with contextlib.suppress(ValueError):
+            return f"killed by {signal.Signals(number).name}"
+        return f"killed by signal {number}"
+    return f"its process exited with status {os.waitstatus_to_exitcode(status)}"
+
+
+def _packet_pair() -> tuple[int, int]:
+    one, other = PacketSocket.pair()
+    return one.detach(), other.detach()
+
+
+def _owned(undo: contextlib.ExitStack, descriptor: int) -> int:
+    undo.callback(close_all, [descriptor])
+    return descriptor

@@ -1,0 +1,365 @@
+"""What a session does with each request: its variables, functions, kept values, and cells.
+
+Answers are pairs of an outcome and its buffers. Nothing here knows sockets or threads; everything runs on the
+worker's main thread, user code inside the gate.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from rpc_magic import serial
+from rpc_magic.errors import RemoteValueError, TransferError
+from rpc_magic.settings import WorkerSettings
+from rpc_magic.wire import messages
+from rpc_magic.wire.frames import Buffer
+from rpc_magic.worker.cells import CellResult, render, run_awaitable, run_cell, run_expression
+from rpc_magic.worker.changes import Before
+from rpc_magic.worker.interrupts import InterruptGate
+from rpc_magic.worker.shell import ZMQInteractiveShell
+from rpc_magic.worker.tracebacks import error_record
+
+__all__ = ["Answer", "Session"]
+
+Answer = tuple[messages.Outcome, Sequence[Buffer]]
+
+
+class _Broken:
+    """Stands for a function that could not be loaded; calling it says why."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __call__(self, *_: object, **__: object) -> object:
+        raise self._error
+
+
+class Session:
+    """A session's state and what can be asked of it.
+
+    Args:
+        shell: runs the cells; its namespace is the session's.
+        gate: user code runs inside it.
+        ticket: the session's; values kept here are known by it.
+        settings: limits.
+        payload: bytes of buffers that an answer may hold.
+    """
+
+    def __init__(
+        self,
+        shell: ZMQInteractiveShell,
+        gate: InterruptGate,
+        ticket: bytes,
+        settings: WorkerSettings,
+        payload: int,
+    ) -> None:
+        self.shell, self.gate = shell, gate
+        self.ticket = ticket.hex()
+        self.namespace: dict[str, Any] = shell.user_ns
+        self._settings, self._payload = settings, payload
+        self._functions: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
+        self._values: dict[str, object] = {}
+        self._made = 0
+        self._plain = False
+        self._actions: dict[type, Callable[[Any, Sequence[Buffer]], Answer | Awaitable[Answer] | None]] = {
+            messages.DefineFunction: self._define,
+            messages.CallFunction: self._call,
+            messages.RunCell: self._run,
+            messages.Push: self._push,
+            messages.Pull: self._pull,
+            messages.Put: self._put,
+            messages.Get: self._get,
+            messages.Inspect: self._inspect,
+            messages.Complete: self._complete,
+            messages.Configure: self._configure,
+        }
+
+    def handle(
+        self, request: messages.Message, buffers: Sequence[Buffer]
+    ) -> Answer | Awaitable[Answer] | None:
+        """Do what a request asks; errors of user code become answers.
+
+        Returns:
+            The answer, something to await that gives it, or None for a request that has none.
+        """
+        action = self._actions.get(type(request))
+        if action is None:
+            return messages.Refused(f"a session does not answer {type(request).__name__}"), ()
+        try:
+            return action(request, buffers)
+        except BaseException as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
+            return self.failure(error)
+
+    def failure(self, error: BaseException) -> Answer:
+        """Return the answer that says what a call raised."""
+        return messages.Failed(error_record(error, shell=self.shell)), serial.encode_error(
+            error, namespace=self.namespace
+        )
+
+    def resolve(self, session: str, key: str) -> object:
+        """Return the value that a `RemoteValue` of the client stands for.
+
+        Raises:
+            RemoteValueError: it is not in this session (any more).
+        """
+        if session == self.ticket:
+            if key.startswith("=") and key[1:] in self.namespace:
+                return self.namespace[key[1:]]
+            if key in self._values:
+                return self._values[key]
+        raise RemoteValueError(
+            "a RemoteValue that was sent is not in this session (any more): send its .get() instead"
+        )
+
+    def drop(self, keys: Sequence[str]) -> None:
+        """Forget kept values."""
+        for key in keys:
+            self._values.pop(key, None)
+
+    # ------------------------------------------------------------ objects in and out
+
+    def decode(self, buffers: Sequence[Buffer]) -> Any:
+        """Return the object that came; its own loading code runs as user code."""
+        with self.gate.user_code():
+            return serial.decode(buffers, namespace=self.namespace, resolve=self.resolve)
+
+    def _encode(self, value: object, *, carry: bool = True, name: str = "") -> list[Buffer]:
+        with self.gate.user_code():
+            return serial.encode(value, namespace=self.namespace, carry=carry, name=name)
+
+    def _keep(self, value: object, reason: str = "") -> messages.ValueInfo:
+        self._made += 1
+        key = f"v{self._made}"
+        self._values[key] = value
+        return self._info(value, key, reason)
+
+    def _info(self, value: object, key: str = "", reason: str = "") -> messages.ValueInfo:
+        with self.gate.user_code():
+            facts = serial.describe(value)
+        return messages.ValueInfo(
+            key, facts.type_name, facts.size, facts.extent, facts.preview, reason=reason
+        )
+
+    def _returned(self, value: object, *, carry: bool = True, name: str = "") -> Answer:
+        if value is None:
+            return messages.Returned(), ()
+        if self._plain:
+            try:
+                return messages.Returned(plain=True), serial.encode_plain(value)
+            except TransferError as error:
+                return messages.Kept(self._keep(value, f"it is not plain data ({error})")), ()
+        buffers = self._encode(value, carry=carry, name=name)
+        size = sum(map(len, buffers))
+        if size > self._payload:
+            return messages.Kept(
+                self._keep(value, f"it has {size:,} bytes, the limit is {self._payload:,}")
+            ), ()
+        return messages.Returned(), buffers
+
+    def _configure(self, request: messages.Configure, _: Sequence[Buffer]) -> None:
+        self._plain = request.plain_results
+
+    # ------------------------------------------------------------ functions
+
+    def _define(self, request: messages.DefineFunction, buffers: Sequence[Buffer]) -> None:
+        try:
+            function = self.decode(buffers)
+        except BaseException as error:  # noqa: BLE001 - said when it is called
+            function = _Broken(error)
+        self._functions[request.digest] = function
+        while len(self._functions) > self._settings.functions:
+            self._functions.popitem(last=False)
+
+    def _call(self, request: messages.CallFunction, buffers: Sequence[Buffer]) -> Answer | Awaitable[Answer]:
+        function = self._functions.get(request.digest)
+        if function is None:
+            return messages.NeedFunction(request.digest), ()
+        if request.parent:
+            self.shell.set_parent(json.loads(request.parent))
+        args, kwargs = self.decode(buffers) if buffers else ((), {})
+        with self.gate.user_code():
+            value = function(*args, **kwargs)
+        if inspect.iscoroutine(value):
+            return self._await(value)
+        return self._returned(value, name="the result")
+
+    async def _await(self, coroutine: Any) -> Answer:
+        value, error = await run_awaitable(self.shell, coroutine)
+        if error is not None:
+            return self.failure(error)
+        try:
+            return self._returned(value, name="the result")
+        except TransferError as refused:
+            return self.failure(refused)
+
+    # ------------------------------------------------------------ variables and values
+
+    def _push(self, _: messages.Push, buffers: Sequence[Buffer]) -> Answer:
+        self.namespace.update(self.decode(buffers))
+        return messages.Returned(), ()
+
+    def _pull(self, request: messages.Pull, _: Sequence[Buffer]) -> Answer:
+        missing = tuple(name for name in request.names if name not in self.namespace)
+        if missing:
+            return messages.Missing(missing), ()
+        values = {name: self.namespace[name] for name in request.names}
+        try:
+            return self._returned(values, carry=request.carry)
+        except TransferError as error:
+            raise self._name_culprit(values, error, carry=request.carry) from None
+
+    def _name_culprit(self, values: dict[str, object], error: TransferError, *, carry: bool) -> TransferError:
+        """Find the variable that cannot travel, so that the error's path starts with its name."""
+        for name, value in values.items():
+            try:
+                self._encode(value, carry=carry, name=name)
+            except TransferError as named:
+                return named
+        return error
+
+    def _put(self, _: messages.Put, buffers: Sequence[Buffer]) -> Answer:
+        return messages.Kept(self._keep(self.decode(buffers))), ()
+
+    def _get(self, request: messages.Get, _: Sequence[Buffer]) -> Answer:
+        return self._returned(self.resolve(self.ticket, request.key))
+
+    # ------------------------------------------------------------ cells
+
+    async def _run(self, request: messages.RunCell, buffers: Sequence[Buffer]) -> Answer:
+        began = time.monotonic()
+        for name in request.delete:
+            self.namespace.pop(name, None)
+        parent = json.loads(request.parent) if request.parent else {}
+        try:
+            if buffers:
+                self.namespace.update(self.decode(buffers))
+            with self.gate.user_code():
+                before = Before(self.namespace, request.watch if request.automatic else ())
+        except BaseException as error:  # noqa: BLE001 - a variable that cannot be loaded, or Stop
+            record = error_record(error, shell=self.shell)
+            return self._done(CellResult(self.shell.execution_count, error, record), began, {}, {})
+        run = run_expression if request.expression else run_cell
+        result = await run(self.shell, request.source, parent=parent, line_offset=request.line_offset)
+        if request.automatic and request.outputs is None:
+            with self.gate.user_code():
+                mutated = before.mutated()
+                bound = before.bound()
+            return self._done(result, began, {**mutated, **bound}, mutated, before.deleted())
+        names = request.outputs or ()
+        missing = [name for name in names if name not in self.namespace]
+        if missing and result.error is None:
+            result.error = NameError(
+                f"the cell bound no variable {', '.join(map(repr, missing))}, which -o asks for"
+            )
+            result.record = error_record(result.error)
+        wanted = {name: self.namespace[name] for name in names if name in self.namespace}
+        return self._done(result, began, wanted, {}, is_asked_for=True)
+
+    def _done(
+        self,
+        result: CellResult,
+        began: float,
+        changed: dict[str, object],
+        mutated: dict[str, object],
+        deleted: tuple[str, ...] = (),
+        *,
+        is_asked_for: bool = False,
+    ) -> Answer:
+        """Return the answer of a cell: what comes back as values, what stays."""
+        names: dict[str, object] = {}
+        kept: dict[str, messages.ValueInfo] = {}
+        notes: list[str] = []
+        for name, value in changed.items():
+            if serial.is_eager(value, self._settings.eager) or (
+                is_asked_for and self._can_travel(name, value, notes)
+            ):
+                names[name] = value
+            else:
+                kept[name] = self._info(value)
+        value_here, info = False, None
+        if result.has_value:
+            value_here = serial.is_eager(result.value, self._settings.eager)
+            if not value_here:
+                data, metadata = render(self.shell, result.value)
+                kept_value = self._keep(result.value)
+                info = messages.ValueInfo(
+                    kept_value.key, kept_value.type_name, kept_value.size, kept_value.extent, kept_value.preview,
+                    data, metadata,
+                )  # fmt: skip
+        if self._plain:
+            return self._done_plain(result, began, names, kept, info, deleted)
+        exception = (
+            _join(serial.encode_error(result.error, namespace=self.namespace)) if result.error else None
+        )
+        payload = (exception, result.value if value_here else None, names)
+        buffers = serial.encode(payload, namespace=self.namespace, carry=is_asked_for)
+        done = messages.CellDone(
+            execution_count=result.execution_count,
+            duration=time.monotonic() - began,
+            error=result.record,
+            has_value=result.has_value,
+            value_here=value_here,
+            value=info,
+            kept=kept,
+            deleted=deleted,
+            mutated=tuple(mutated),
+            notes=tuple(notes),
+        )
+        return done, buffers
+
+    def _done_plain(
+        self,
+        result: CellResult,
+        began: float,
+        names: dict[str, object],
+        kept: dict[str, messages.ValueInfo],
+        info: messages.ValueInfo | None,
+        deleted: tuple[str, ...],
+    ) -> Answer:
+        """The same for a client that takes plain data only: what is none stays."""
+        for name, value in list(names.items()):
+            try:
+                serial.encode_plain(value)
+            except TransferError as error:
+                kept[name] = self._info(names.pop(name), reason=f"it is not plain data ({error})")
+        value_here = result.has_value and info is None
+        buffers = serial.encode_plain((None, result.value if value_here else None, names))
+        done = messages.CellDone(
+            execution_count=result.execution_count,
+            duration=time.monotonic() - began,
+            error=result.record,
+            has_value=result.has_value,
+            value_here=value_here,
+            value=info,
+            kept=kept,
+            deleted=deleted,
+        )
+        return done, buffers
+
+    def _can_travel(self, name: str, value: object, notes: list[str]) -> bool:
+        try:
+            self._encode(value, name=name)
+        except TransferError as error:
+            notes.append(f"{error}; it stays in the session")
+            return False
+        return True
+
+    # ------------------------------------------------------------ questions
+
+    def _inspect(self, request: messages.Inspect, _: Sequence[Buffer]) -> Answer:
+        found = self.shell.object_inspect_mime(request.name, detail_level=request.detail)
+        return messages.Inspected({str(k): str(v) for k, v in found.items()}), ()
+
+    def _complete(self, request: messages.Complete, _: Sequence[Buffer]) -> Answer:
+        text, matches = self.shell.complete(text=None, line=request.text, cursor_pos=request.cursor)[:2]
+        return messages.Completions(tuple(matches), request.cursor - len(text), request.cursor), ()
+
+
+def _join(buffers: Sequence[Buffer]) -> list[bytes] | None:
+    """Return an exception's buffers as data inside the cell's own, so that it can be refused without the rest."""
+    return [bytes(buffer) for buffer in buffers] or None

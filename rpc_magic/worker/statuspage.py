@@ -1,0 +1,54 @@
+"""A worker's status page: four words of memory that worker, keeper and supervisor share.
+
+Whoever reads it learns what the worker does without asking it: it may be deep in C code. The layout is
+`rpc_magic.wire.internal.STATUS_PAGE`; each word has one writer.
+"""
+
+from __future__ import annotations
+
+import mmap
+import time
+from struct import Struct
+
+from rpc_magic.wire import internal
+
+__all__ = ["StatusPage"]
+
+_NUMBER = Struct("=Q")
+_BEGIN = Struct("=Qd")
+
+
+class StatusPage:
+    """The page, mapped.
+
+    Args:
+        descriptor: of the shared memory; not kept.
+    """
+
+    __slots__ = ("_drained", "_page")
+
+    def __init__(self, descriptor: int) -> None:
+        self._page = mmap.mmap(descriptor, internal.PAGE_SIZE)
+        self._drained = 0
+
+    def begin(self, call: int) -> None:
+        """Worker: `call` runs from now on."""
+        _BEGIN.pack_into(self._page, internal.CURRENT_AT, call, time.monotonic())
+
+    def end(self) -> None:
+        """Worker: nothing runs."""
+        _NUMBER.pack_into(self._page, internal.CURRENT_AT, 0)
+
+    def is_interrupt_wanted(self) -> bool:
+        """Worker: tell whether an interrupt that has just come is meant for what runs now."""
+        wanted = _NUMBER.unpack_from(self._page, internal.WANTED_AT)[0]
+        return wanted in {0, _NUMBER.unpack_from(self._page, internal.CURRENT_AT)[0]}
+
+    def add_drained(self, count: int) -> None:
+        """Keeper: `count` more bytes are about to be taken from the worker's pipes."""
+        self._drained += count
+        _NUMBER.pack_into(self._page, internal.DRAINED_AT, self._drained)
+
+    def drained(self) -> int:
+        """Worker: return how many bytes the keeper has taken from its pipes so far."""
+        return int(_NUMBER.unpack_from(self._page, internal.DRAINED_AT)[0])

@@ -1,0 +1,299 @@
+"""The worker of a session: one process whose main thread reads requests and runs them, one at a time.
+
+Theory of operation. While nothing runs, the main thread's loop reads the data connection itself, so a small call
+costs no thread hand-off. Once a call has run for some milliseconds, the helper thread reads too, so that answers to
+``input()``, widget messages and further requests are taken in. Both may try at once: `FrameSocket.read` lets one
+through. Requests are queued in the order of the wire and only the main thread takes from the queue.
+
+Outcomes are sent by the main thread outside user code; output is sent by whoever shows it, under the gate's mask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import inspect
+import itertools
+import threading
+from collections import deque
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+import msgspec
+
+from rpc_magic import serial
+from rpc_magic.errors import ProtocolError
+from rpc_magic.settings import WorkerSettings
+from rpc_magic.transport import FrameSocket, PacketSocket
+from rpc_magic.wire import internal, messages
+from rpc_magic.wire.frames import Buffer, Frame
+from rpc_magic.worker.comms import Comms
+from rpc_magic.worker.helper import Helper
+from rpc_magic.worker.interrupts import InterruptGate
+from rpc_magic.worker.output import Outputs
+from rpc_magic.worker.session import Answer, Session
+from rpc_magic.worker.shell import make_shell
+from rpc_magic.worker.statuspage import StatusPage
+from rpc_magic.worker.system import waiting_bytes
+
+__all__ = ["Worker", "run_worker"]
+
+_SYNC_SECONDS = 2.0
+_LIBC = ctypes.CDLL(None)
+
+
+class Worker:
+    """A session's process; made on its main thread, after the fork.
+
+    Args:
+        request: what the keeper was asked for.
+        link: packet socket to the supervisor.
+        own: packet socket to the keeper.
+        page: the status page.
+    """
+
+    def __init__(
+        self, request: internal.Fork, link: PacketSocket, own: PacketSocket, page: StatusPage
+    ) -> None:
+        self._page = page
+        self._own = own
+        self._loop = asyncio.new_event_loop()
+        self._channel: FrameSocket | None = None
+        self._queue: deque[tuple[int, messages.Request, list[memoryview]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._runs = itertools.count(1)
+        self._running = 0
+        self._answers: dict[int, deque[messages.InputReply]] = {}
+        self._answered = threading.Condition()
+        self._seen_drained = 0
+        self._syncs = itertools.count(1)
+        self._synced = threading.Event()
+        self._synced_number = 0
+        self._gate = InterruptGate()
+        self._gate.is_wanted = page.is_interrupt_wanted
+        self._outputs = Outputs(self._send, self._ask)
+        self._outputs.install()
+        self._shell = make_shell(self._outputs, self._gate)
+        self._comms: Comms = self._shell.comms
+        settings = WorkerSettings()
+        self._session = Session(self._shell, self._gate, request.ticket, settings, request.payload)
+        self._helper = Helper(self, link, own, settings)
+
+    def run(self) -> None:
+        """Serve until the process is ended."""
+        asyncio.set_event_loop(self._loop)
+        self._gate.install()
+        self._helper.start()
+        self._loop.run_forever()
+
+    # ------------------------------------------------------------ connections (any thread)
+
+    @property
+    def channel(self) -> FrameSocket | None:
+        """The data connection, while a client is there."""
+        return self._channel
+
+    @property
+    def running(self) -> int:
+        """A number that names what runs now, 0 for nothing."""
+        return self._running
+
+    def adopt(self, channel: FrameSocket) -> None:
+        """Serve this connection from now on; an older one is closed."""
+        old, self._channel = self._channel, channel
+        self._loop.call_soon_threadsafe(self._switch, old, channel)
+
+    def _switch(self, old: FrameSocket | None, new: FrameSocket) -> None:
+        if old is not None:
+            self._forget(old)
+        if new is self._channel:
+            self._loop.add_reader(new.fileno(), self._readable)
+            self._readable()
+
+    def _forget(self, channel: FrameSocket) -> None:
+        if not channel.is_closed:
+            self._loop.remove_reader(channel.fileno())
+            channel.close()
+
+    def read(self) -> bool:
+        """Take in what has come; True when there are new requests in the queue."""
+        channel = self._channel
+        if channel is None:
+            return False
+        try:
+            frames = channel.read()
+        except (EOFError, OSError, ProtocolError):
+            self._lose(channel)
+            return False
+        return any([self._take(frame) for frame in frames])
+
+    def _lose(self, channel: FrameSocket) -> None:
+        """The client is gone; what waits for an answer of it ends."""
+        if self._channel is channel:
+            self._channel = None
+        self._loop.call_soon_threadsafe(self._forget, channel)
+        with self._answered:
+            for answers in self._answers.values():
+                answers.append(messages.InputReply("", "the client is gone"))
+            self._answered.notify_all()
+
+    def _take(self, frame: Frame) -> bool:
+        """Handle what may come at any time; queue a request."""
+        try:
+            request = messages.decode_request(frame.message)
+        except msgspec.MsgspecError:
+            if self._channel is not None:
+                self._lose(self._channel)
+            return False
+        match request:
+            case messages.InputReply():
+                with self._answered:
+                    self._answers.setdefault(frame.call, deque()).append(request)
+                    self._answered.notify_all()
+            case messages.CommMessage():
+                self._loop.call_soon_threadsafe(self._comms.handle, request, frame.buffers)
+            case messages.Drop(keys):
+                self._session.drop(keys)
+            case messages.Acknowledge():
+                pass
+            case messages.CancelCall(call):
+                self._cancel(call)
+            case _:
+                self._queue.append((frame.call, request, frame.buffers))
+                return True
+        return False
+
+    def _cancel(self, call: int) -> None:
+        for entry in list(self._queue):
+            if entry[0] == call and not isinstance(entry[1], messages.DefineFunction):
+                with contextlib.suppress(ValueError):
+                    self._queue.remove(entry)
+                    answer = self._session.failure(KeyboardInterrupt("cancelled before it began"))
+                    self._send(call, *answer)
+
+    # ------------------------------------------------------------ running requests (main thread)
+
+    def _readable(self) -> None:
+        if self.read():
+            self.run_queue()
+
+    def run_queue(self) -> None:
+        """Run what is queued, in order, until something has to be awaited. Main thread only."""
+        while self._queue and self._task is None:
+            call, request, buffers = self._queue.popleft()
+            token = self._begin(call)
+            answer = self._session.handle(request, buffers)
+            del buffers
+            if inspect.isawaitable(answer):
+                self._task = self._loop.create_task(self._finish(call, answer))
+                self._outputs.leave(token)
+                return
+            self._outputs.leave(token)
+            self._end(call, answer)
+
+    async def _finish(self, call: int, answer: Awaitable[Answer]) -> None:
+        token = self._outputs.enter(call)
+        try:
+            try:
+                done = await answer
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the call must end on both sides
+                done = self._session.failure(error)
+            self._outputs.leave(token)
+            self._end(call, done)
+        finally:
+            self._task = None
+            self._loop.call_soon(self.run_queue)
+
+    def _begin(self, call: int) -> Any:
+        self._running = next(self._runs)
+        self._page.begin(call)
+        self._helper.arm()
+        return self._outputs.enter(call)
+
+    def _end(self, call: int, answer: Answer | None) -> None:
+        self._sync_descriptors()
+        self._page.end()
+        self._running = 0
+        if answer is not None:
+            self._send(call, *answer)
+
+    def _sync_descriptors(self) -> None:
+        """Wait until what the call has written to file descriptors 1 and 2 is sent."""
+        _LIBC.fflush(None)
+        if self._page.drained() == self._seen_drained and not waiting_bytes(1) and not waiting_bytes(2):
+            return
+        number = next(self._syncs)
+        self._synced.clear()
+        self._seen_drained = self._page.drained()
+        with contextlib.suppress(OSError):
+            self._own.send(internal.SyncOutput(number))
+            while self._synced_number < number and self._synced.wait(_SYNC_SECONDS):
+                self._synced.clear()
+        self._outputs.flush()
+        self._seen_drained = self._page.drained()
+
+    def resolve_for_engine(self, session: str, key: str) -> Answer:
+        """Engine thread: return a value of the session for one of the engine's processes."""
+        try:
+            value = self._session.resolve(session, key)
+            return messages.Returned(), serial.encode(value, namespace=self._session.namespace)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the task fails with it
+            return self._session.failure(error)
+
+    def synced(self, number: int) -> None:
+        """Helper thread: all descriptor output up to `number` has been shown."""
+        self._synced_number = number
+        self._synced.set()
+
+    def wake_queue(self) -> None:
+        """Helper thread: requests have been queued."""
+        self._loop.call_soon_threadsafe(self.run_queue)
+
+    # ------------------------------------------------------------ output (any thread)
+
+    def show_drained(self, message: internal.Drained) -> None:
+        """Helper thread: show what was written to a file descriptor."""
+        name = "stdout" if message.fd == 1 else "stderr"
+        if message.dropped:
+            self._outputs.write(name, f"\n[{message.dropped:,} bytes dropped]\n")
+        self._outputs.write(name, message.data.decode("utf-8", "replace"))
+
+    def _send(self, call: int, message: messages.Message, buffers: Sequence[Buffer] = ()) -> None:
+        """Send a message; wait while the connection is full. Without a client it is dropped."""
+        channel = self._channel
+        if channel is None:
+            return
+        try:
+            if not channel.send(call, messages.encode(message), buffers):
+                channel.flush_all()
+        except (OSError, ValueError):
+            self._lose(channel)
+
+    def _ask(self, call: int, prompt: str, password: bool) -> str:  # noqa: FBT001 - the signature of output.Ask
+        """Ask the user for a line; interruptible."""
+        with self._answered:
+            answers = self._answers[call] = deque()
+        self._send(call, messages.InputRequest(prompt, password))
+        if self._channel is None:
+            raise EOFError("nobody is there to answer")
+        try:
+            with self._answered:
+                while not answers:
+                    self._answered.wait()
+                reply = answers.popleft()
+        finally:
+            self._answers.pop(call, None)
+        if reply.error:
+            raise EOFError(reply.error)
+        return reply.text
+
+
+def run_worker(request: internal.Fork, link: int, own: int, page: int) -> None:
+    """Be a session's worker; returns when the loop is stopped."""
+    worker = Worker(
+        request, PacketSocket.from_descriptor(link), PacketSocket.from_descriptor(own), StatusPage(page)
+    )
+    worker.run()

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from rpc_magic.serial import bridge
+from rpc_magic.serial import arrow, bridge
 from rpc_magic.serial import reduce_functions as functions
 from rpc_magic.serial import reduce_types as classes
 from rpc_magic.serial import reduce_values as values
@@ -62,6 +62,8 @@ def _reducer_of(kind: type) -> Callable[[Encoding, Any], Any] | None:
     numpy = sys.modules.get("numpy")
     if numpy is not None and issubclass(kind, getattr(numpy, "ndarray", ())):
         return values.reduce_array
+    if arrow.is_arrow(kind):
+        return arrow.reduce_slice
     if bridge.is_dills(kind):
         return _by_dill
     if kind.__name__ == "PyCapsule":

@@ -73,7 +73,10 @@ def _pack_type(dtype: Any, path: str, depth: int = 0) -> Any:
     if dtype.names is not None:
         fields = [dtype.fields[name] for name in dtype.names]
         types = [_pack_type(field[0], path, depth + 1) for field in fields]
-        return [_STRUCTURE, list(dtype.names), types, [field[1] for field in fields], dtype.itemsize]
+        titles = [field[2] if len(field) > 2 else None for field in fields]
+        if not all(title is None or type(title) is str for title in titles):
+            raise TransferError(path, f"numpy array of {dtype}", "the titles of its fields are not text")
+        return [_STRUCTURE, list(dtype.names), types, [field[1] for field in fields], dtype.itemsize, titles]
     text: str = dtype.str
     if dtype.hasobject or dtype.itemsize == 0 or not _TYPE_STRING.fullmatch(text):
         raise TransferError(path, f"numpy array of {dtype}", "only arrays without objects travel here")
@@ -93,9 +96,12 @@ def _unpack_type(term: Any, depth: int = 0) -> Any:
         return numpy.dtype((_unpack_type(base, depth + 1), tuple(shape)))
     if term[0] != _STRUCTURE:
         raise ProtocolError("a numpy type is malformed")
-    _, names, types, offsets, size = term
+    _, names, types, offsets, size, titles = term
+    if not all(title is None or type(title) is str for title in titles):
+        raise ProtocolError("a numpy structure is malformed")
     formats = [_unpack_type(item, depth + 1) for item in types]
-    return numpy.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": size})
+    described = {"names": names, "formats": formats, "offsets": offsets, "itemsize": size}
+    return numpy.dtype(described | {"titles": titles} if any(titles) else described)
 
 
 def pack_array(array: Any, path: str) -> tuple[list[Any], Buffer]:

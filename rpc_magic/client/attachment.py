@@ -23,7 +23,7 @@ from pathlib import Path
 
 from rpc_magic.client.controlling import ControlLink
 from rpc_magic.client.dialing import dial
-from rpc_magic.client.iothread import IoThread
+from rpc_magic.transport.iothread import IoThread
 from rpc_magic.client.link import Link
 from rpc_magic.client.locating import Place
 from rpc_magic.errors import (

@@ -399,7 +399,7 @@ class Connection:
         buffers: list[Buffer] | tuple[()]
         if isinstance(f, str):
             is_plain = self._attachment.welcome.plain_arguments
-            request = messages.CallExposed(f, is_plain)
+            request = messages.CallExposed(f, is_plain, self._is_plain_only)
             encode = serial.encode_plain if is_plain else serial.encode
             buffers = encode((args, kwargs), name="the arguments")
         else:

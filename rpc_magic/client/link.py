@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from rpc_magic.client.interrupts import Deferred
-from rpc_magic.client.iothread import IoThread
+from rpc_magic.transport.iothread import IoThread
 from rpc_magic.errors import LimitError, ProtocolError, RpcMagicError
 from rpc_magic.settings import WireLimits
 from rpc_magic.transport import FrameSocket

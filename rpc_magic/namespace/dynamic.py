@@ -131,8 +131,8 @@ def _run_text(walk: Walk, node: ast.Call, function: str) -> None:
 def _namespace_method(walk: Walk, node: ast.Call, function: ast.Attribute) -> bool:
     """Walk ``globals().get("x")`` and its like."""
     if function.attr == "update" and _update_names(node) is not None:
-        for name in _update_names(node) or ():
-            _touch(walk, name, binds=True)
+        for bound in _update_names(node) or ():
+            _touch(walk, bound, binds=True)
     elif function.attr in _KEY_METHODS and node.args and (name := _literal(node.args[0])) is not None:
         _touch(walk, name, reads=function.attr != "__setitem__", binds=function.attr in _BINDING_METHODS)
         if function.attr in _DELETING_METHODS:
@@ -147,7 +147,7 @@ def _namespace_method(walk: Walk, node: ast.Call, function: ast.Attribute) -> bo
 
 def _update_names(node: ast.Call) -> list[str] | None:
     """Return the names that ``globals().update(…)`` binds; None if the text does not show them."""
-    names = [keyword.arg for keyword in node.keywords]
+    names: list[str | None] = [keyword.arg for keyword in node.keywords]
     for argument in node.args:
         if not isinstance(argument, ast.Dict):
             return None

@@ -46,7 +46,6 @@ _HELP = frozenset({"pinfo", "pinfo2", "pdoc", "pdef", "psource", "pfile", "psear
 _DYNAMIC = frozenset({"edit", "load", "loadpy", "macro", "pylab", "recall", "rep", "rerun", "reset",
                       "reset_selective", "run", "store", "code_wrap", "cython"})  # fmt: skip
 
-_SPLIT = re.compile(r"(\s+)")
 _SCRIPT_NAMES = re.compile(r"--(?:out|err|proc)[= ]\s*([^\W\d]\w*)")
 _R_NAMES = re.compile(r"(?:^|\s)(?:-(?P<short>[io])|--(?P<long>input|output))[= ]?\s*(?P<names>[\w,]+)")
 _NAMES = re.compile(r"[^\W\d]\w*")
@@ -94,17 +93,17 @@ def magic_use(name: str, line: str, body: str | None = None) -> MagicUse:
     if name in _TEXT_ONLY:
         return MagicUse(expansions, binds=tuple(_SCRIPT_NAMES.findall(line)))
     if name == "timeit":
-        code = after_options(name, line)[1] or ""
-        return MagicUse(expansions, (code,) if body is None else (code, body), own_block=True)
+        setup = after_options(name, line)[1] or ""
+        return MagicUse(expansions, (setup,) if body is None else (setup, body), own_block=True)
     if name in _OPTIONS_WITH_VALUE:
         values, code = after_options(name, line)
         once = name == "time" and "no-raise-error" not in values
         if name == "capture":
             return MagicUse(expansions, (body or "",), binds=tuple(_NAMES.findall(code or "")[:1]))
-        code = code if body is None else body
+        text = code if body is None else body
         wanted = _OPTIONS_WITH_EXPRESSION.get(name, frozenset())
         named = tuple(text for option, text in values.items() if option in wanted)
-        return MagicUse((*expansions, *named), (code or "",), runs_once=once)
+        return MagicUse((*expansions, *named), (text or "",), runs_once=once)
     return _unknown(name, line, body, expansions)
 
 
@@ -124,9 +123,9 @@ def _special(name: str, line: str) -> MagicUse | None:
     if name == "R":
         reads: list[str] = []
         binds: list[str] = []
-        for match in _R_NAMES.finditer(line):
-            is_input = (match["short"] or match["long"]).startswith("i")
-            (reads if is_input else binds).extend(_NAMES.findall(match["names"]))
+        for option in _R_NAMES.finditer(line):
+            is_input = str(option["short"] or option["long"]).startswith("i")
+            (reads if is_input else binds).extend(_NAMES.findall(option["names"]))
         return MagicUse(reads=tuple(reads), binds=tuple(binds))
     return None
 

@@ -48,7 +48,7 @@ class Scope:
         self.global_names: set[str] = set()
         self.nonlocal_names: set[str] = set()
         self.settled: set[str] = set()
-        self.class_name = class_name or (parent.class_name if parent is not None else "")
+        self.class_name: str = class_name or (parent.class_name if parent is not None else "")
 
     def mangled(self, name: str) -> str:
         """Return `name` as the compiler stores it here (Python reference, section 6.2.1)."""

@@ -48,9 +48,9 @@ def function_definition(walk: Walk, node: ast.FunctionDef | ast.AsyncFunctionDef
         for argument in all_arguments(node.args):
             annotation(walk, argument.annotation)
         annotation(walk, node.returns)
-        name = walk.scope.mangled(node.name)
-    is_global = walk.scope.is_global(name)
-    walk.defer(function_scope(node, outer), node.body, name if is_global else "")
+    name = walk.scope.mangled(node.name)
+    own_names = [name] if walk.scope.is_global(name) else []
+    walk.defer(function_scope(node, outer), node.body, own_names + walk.under_construction)
     if node.decorator_list:
         walk.run_waiting()
     walk.bind(node.name)

@@ -79,6 +79,9 @@ class Walk:
         if scope.kind is Kind.CLASS and name in scope.owned:
             # A class body looks in itself first, then in the module, and never in functions around it.
             if name in scope.settled:
+                # Methods may run now, before their class has its name.
+                for _, _, own_names in self._waiting:
+                    own_names.clear()
                 return
         elif not scope.is_global(name):
             return
@@ -156,22 +159,21 @@ class Walk:
 
     # ------------------------------------------------------------ functions
 
-    def defer(self, scope: Scope, body: Iterable[ast.AST], own_name: str = "") -> None:
+    def defer(self, scope: Scope, body: Iterable[ast.AST], own_names: Iterable[str] = ()) -> None:
         """Walk a function's body when it can run first.
 
         Args:
             scope: the function's block.
             body: its nodes.
-            own_name: the global name that the definition binds; empty if none. Together with the classes
-                under construction it counts as settled for the body, decorated or not: otherwise every
-                recursive function under a decorator would read its former self.
+            own_names: global names that are bound before anything can get at the function. A decorator that
+                runs the function at once is not thought of: then every recursive function under a decorator
+                would read its former self.
         """
         if self.is_deferred:
             with self.inside(scope):
                 self.visit_all(body)
         else:
-            own_names = {*self.under_construction, own_name} if own_name else set(self.under_construction)
-            self._waiting.append((scope, body, own_names))
+            self._waiting.append((scope, body, set(own_names)))
 
     def run_waiting(self) -> None:
         """Walk the bodies that wait: here something can run them."""

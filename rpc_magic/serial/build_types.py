@@ -178,8 +178,16 @@ def make_exception_by(maker: Any, args: tuple[Any, ...]) -> Any:
 
 
 def set_exception(error: Any, state: tuple[Any, ...]) -> None:
-    """Give an exception its attributes, arguments, cause, context and whether the context is hidden."""
-    attributes, args, cause, context, is_suppressed = state
+    """Give an exception its state.
+
+    Args:
+        error: the exception.
+        state: attributes, arguments, cause, context, whether the context is hidden, and what its class passes
+            to its own ``__setstate__`` (or None).
+    """
+    attributes, args, cause, context, is_suppressed, own_state = state
+    if own_state is not None:
+        error.__setstate__(own_state)
     with contextlib.suppress(Exception):
         error.args = args
     error.__dict__.update(attributes)

@@ -104,5 +104,6 @@ class _Reduced:
             self._link(error.__cause__),
             self._link(error.__context__),
             error.__suppress_context__,
+            None,
         )
         return build_types.make_exception, (cls, args), state, None, None, build_types.set_exception

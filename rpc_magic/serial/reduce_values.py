@@ -57,6 +57,9 @@ def reduce_memmap(base: Any) -> Any:
 def reduce_exception(_encoding: Encoding, error: BaseException) -> Any:
     """Made without its ``__init__``, then given arguments, attributes (notes are one), cause and context."""
     cls = type(error)
+    own_state: Any = None
+    if isinstance(error, (AttributeError, NameError)) and error.name is not None:
+        own_state = {"name": error.name}
     if cls.__reduce__ is BaseException.__reduce__ and cls.__reduce_ex__ is BaseException.__reduce_ex__:
         made: tuple[Any, ...] = (build_types.make_exception, (cls, error.args))
     else:
@@ -64,12 +67,15 @@ def reduce_exception(_encoding: Encoding, error: BaseException) -> Any:
         if isinstance(reduced, str):
             return reduced
         made = (build_types.make_exception_by, (reduced[0], reduced[1]))
+        if len(reduced) > 2 and reduced[2] is not None:
+            own_state = reduced[2]
     state = (
         dict(error.__dict__),
         error.args,
         error.__cause__,
         error.__context__,
         error.__suppress_context__,
+        own_state,
     )
     return *made, state, None, None, build_types.set_exception
 

@@ -137,6 +137,10 @@ class Supervisor:
             loop.add_reader(self._program.fileno(), self._program_readable)
         if self.config.is_recorded:
             records.write(self._record)
+        # Whoever reads this line finds everything in place: the record, and the listening socket.
+        print(self.address.url, flush=True)  # noqa: T201 - the first line is the URL
+        if self.config.watch_pid:
+            _leave_pipes()
         accepting = loop.create_task(self._admission.accept_from(self._listener))
         sweeping = loop.create_task(self._sweep())
         log.info("serving at %s as %s", self.address.url, self.name)
@@ -279,9 +283,6 @@ def run(text: str, keeper: tuple[int, socket.socket] | None) -> int:
         text = f"{error.reason}. {error.hint}" if isinstance(error, ConnectError) else str(error)
         print(f"rpc-magic: {text}", file=sys.stderr)  # noqa: T201 - a program's own words
         return 2
-    print(address.url, flush=True)  # noqa: T201 - the first line is the URL
-    if config.watch_pid and not config.is_recorded:
-        _leave_pipes()
 
     async def main() -> None:
         await Supervisor(config, listener, address, token, token_file, keeper, program).serve()

@@ -1,7 +1,8 @@
 """Sockets, and nothing above them: frames over a stream socket, packets with descriptors over a Unix socket.
 
 Used by the client, the worker and the exposing program alike; the supervisor, whose loop is asyncio's, has
-its own face over `rpc_magic.wire`. Nothing here starts a thread.
+its own face over `rpc_magic.wire`. The only thread is
+`iothread`'s.
 """
 
 from rpc_magic.transport.framesocket import FrameSocket

@@ -40,10 +40,14 @@ class CallFunction(Message, tag=2, frozen=True):
 
 
 class CallExposed(Message, tag=3, frozen=True):
-    """Call a function that a program exposes. Buffers: ``(args, kwargs)``, plain when `plain`."""
+    """Call a function that a program exposes. Buffers: ``(args, kwargs)``, plain when `plain`.
+
+    `plain_results`: answer with plain data, or not at all.
+    """
 
     name: str
     plain: bool = False
+    plain_results: bool = False
 
 
 class RunCell(Message, tag=4, frozen=True):

@@ -9,6 +9,11 @@ at three facts:
 - *task*: a cell waits in a top-level ``await``; the main thread is in the loop's select or runs another task.
   The cell's task is cancelled, and whoever runs the cell turns its CancelledError into KeyboardInterrupt.
 
+A second SIGINT for a task that is still being cancelled means that the loop is stuck in another task's step,
+as in ``await gather(busy())``. If user code is what runs there, CancelledError is raised in it: a task
+survives that as a cancelled task and a callback as a logged error, where KeyboardInterrupt would end the
+loop.
+
 Anywhere else a SIGINT is dropped: KeyboardInterrupt never tears a frame of the protocol. One gap needs care:
 the handler may run at the very entry of our ``__exit__``, before it has counted down. Raising there would
 lose the count, so the signal is kept, and settled by that ``__exit__`` itself.
@@ -21,6 +26,7 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 __all__ = ["InterruptGate"]
 
@@ -84,6 +90,7 @@ class InterruptGate:
         masks: how many `masked` contexts are open on the main thread.
         kept: a SIGINT waits for the end of a mask.
         dropped: how many SIGINTs came where nothing was to be interrupted.
+        user_globals: the session's variables, by which frames of user code are recognised; None for none.
     """
 
     def __init__(self) -> None:
@@ -92,6 +99,7 @@ class InterruptGate:
         self.masks = 0
         self.kept = False
         self.dropped = 0
+        self.user_globals: dict[str, Any] | None = None
         self._user_code = _UserCode(self)
         self._masked = _Mask(self)
         self._task: asyncio.Task[object] | None = None
@@ -140,8 +148,18 @@ class InterruptGate:
             self.kept = True
         elif self.depth:
             raise KeyboardInterrupt
+        elif self._cancelled and self._is_user_code(frame):
+            raise asyncio.CancelledError
         else:
             self._cancel_task()
+
+    def _is_user_code(self, frame: FrameType | None) -> bool:
+        """Tell whether a frame of user code is running, in a task or a callback."""
+        while frame is not None and self.user_globals is not None:
+            if frame.f_globals is self.user_globals:
+                return True
+            frame = frame.f_back
+        return False
 
     def _cancel_task(self) -> None:
         task = self._task

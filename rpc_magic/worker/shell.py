@@ -321,7 +321,7 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
         try:
             kind, error, _ = self._get_exc_info(exc_tuple)
         except ValueError:
-            sys.stderr.write("No traceback available to show.\n")
+            self.outputs.write("stderr", "No traceback available to show.\n")
             return
         if filename and isinstance(error, SyntaxError):
             error.filename = filename
@@ -350,7 +350,8 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:  # noqa: ARG002 - IPython's signature
         text = "\n".join(stb)
-        sys.stderr.write(text if text.endswith("\n") else text + "\n")
+        # Not by sys.stderr: a cell that captures its output (%%capture) must not hide an error.
+        self.outputs.write("stderr", text if text.endswith("\n") else text + "\n")
 
     def _goes_back(self, caller: Any) -> bool:
         """Tell whether the machinery of the cell that `cells` runs is what wants to show an error."""
@@ -375,12 +376,12 @@ def make_shell(outputs: Outputs, gate: InterruptGate) -> ZMQInteractiveShell:
     config.InteractiveShell.colors = "neutral"
     config.InteractiveShell.autoindent = False
     config.InteractiveShell.banner1 = ""
-    config.InteractiveShell.enable_tip = False
     announce(ZMQInteractiveShell, ZMQDisplayPublisher, ZMQShellDisplayHook)
     folder, profile = _ipython_folders()
     shell: ZMQInteractiveShell = ZMQInteractiveShell.instance(
         outputs=outputs, gate=gate, config=config, ipython_dir=folder, profile_dir=profile
     )
+    gate.user_globals = shell.user_global_ns
     _route_thread_errors()
     shell.comms = comms
     shell.kernel = SessionKernel(shell, comms.manager)

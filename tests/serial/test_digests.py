@@ -99,7 +99,7 @@ def test_other_namespace_is_another_state(notebook, other_notebook, digests):
 
 
 def test_mutable_state_is_encoded_each_time(notebook, digests):
-    """A function that refers to a list has the same digest while the list is the same, at the cost of encoding."""
+    """A function that refers to a list keeps its digest while the list does, at the cost of encoding."""
     notebook.run("l = [1, 2]\ndef f(): return l")
     first, _ = ask(digests, notebook)
     second, buffers = ask(digests, notebook)

@@ -28,7 +28,7 @@ class Sub(dict):
 
 @given(EAGER, st.integers(0, 400))
 def test_limit_is_the_pickled_size(value, limit):
-    """A plain value is eager exactly when its pickle fits the limit, give or take what memory sharing saves."""
+    """A plain value is eager when its pickle fits the limit, give or take what sharing saves."""
     size = len(pickle.dumps(value, 5))
     if is_eager(value, limit):
         assert size <= limit + 16

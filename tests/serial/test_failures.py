@@ -60,7 +60,7 @@ def test_chain_notes_and_attributes():
         try:
             raise KeyError("inner")
         except KeyError as inner:
-            raise ValueError("outer") from inner
+            raise ValueError("outer") from inner  # noqa: TRY301  # a chain is what is needed
     except ValueError as caught:
         error = caught
     error.add_note("a note")

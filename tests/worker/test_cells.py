@@ -189,6 +189,13 @@ def test_error_of_a_nested_cell_is_shown(run_cells):
     assert reports.done(1)["value"] == "False"
 
 
+def test_captured_errors_are_not_hidden(run_cells):
+    """An error under %%capture is shown, as in a kernel."""
+    reports = run_cells("%%capture out\nprint('x')\n1/0", "out.stdout")
+    assert "ZeroDivisionError" in reports.text(1, "stderr")
+    assert reports.done(2)["value"] == repr("x\n")
+
+
 def test_all_values_when_the_user_wants_all(run_cells):
     """With ast_node_interactivity 'all' every expression is shown, as in a kernel."""
     reports = run_cells("get_ipython().ast_node_interactivity = 'all'", "1\n2")

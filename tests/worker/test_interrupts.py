@@ -151,6 +151,29 @@ def test_stop_of_an_expression_that_awaits(start_cells):
     assert reports.done(3)["value"] == "'lives'"
 
 
+def test_second_stop_reaches_a_busy_child_task(start_cells):
+    """When another task of the cell holds the loop, a second Stop ends that one, and with it the cell."""
+    source = """
+import asyncio
+async def busy():
+    print("started")
+    while not shell_gate._cancelled:
+        pass
+    report(what="First")
+    while True:
+        pass
+await asyncio.gather(busy(), asyncio.sleep(60))
+"""
+    session = start_cells(source, "await asyncio.sleep(0)\n'lives'")
+    session.wait_for("Stream", "started")
+    session.interrupt()
+    session.wait_for("First")
+    session.interrupt()
+    reports = session.finish()
+    assert reports.done(1)["error"] == "KeyboardInterrupt"
+    assert reports.done(2)["value"] == "'lives'"
+
+
 def test_stop_between_cells_is_ignored(start_cells):
     """A signal while the session is idle hits nothing, and not the next cell either."""
     session = start_cells(
@@ -173,6 +196,42 @@ def test_stop_ends_a_command(start_cells):
     assert reports.done(1)["error"] == "KeyboardInterrupt"
     assert reports.text(1) == "started\n"
     assert reports.done(2)["value"] == "'lives'"
+
+
+def test_signals_never_leave_the_gate(start_cells):
+    """However SIGINTs hit the edges of user code, they raise inside of it only, and the counts stay right."""
+    source = """
+import os, subprocess, time
+from rpc_magic.worker.interrupts import InterruptGate
+shell_gate.is_wanted = lambda: False
+gate = InterruptGate()
+gate.install()
+inside, outside = 0, 0
+firing = subprocess.Popen(["sh", "-c", f"while kill -INT {os.getpid()}; do :; done"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def user():
+    for _ in range(10):
+        pass
+def one_call():
+    global inside
+    try:
+        with gate.user_code():
+            with gate.masked():
+                user()
+            user()
+    except KeyboardInterrupt:
+        inside += 1
+until = time.monotonic() + 20  # a loaded machine may send few signals
+while (inside < 500 or gate.dropped < 50) and time.monotonic() < until:
+    try:
+        one_call()
+    except KeyboardInterrupt:
+        outside += 1
+firing.kill()
+firing.wait()
+shell_gate.install()
+(outside, gate.depth, gate.masks, gate.kept, inside > 20, gate.dropped > 10)
+"""
+    assert start_cells(source).finish().done(1)["value"] == "(0, 0, 0, False, True, True)"
 
 
 def test_many_stops_while_printing_lose_nothing(start_cells):

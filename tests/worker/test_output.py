@@ -172,7 +172,7 @@ def test_many_prints_are_batched(run_cells):
 
 
 def test_threads_belong_to_the_cell_that_started_them(run_cells):
-    """A thread's text goes to the cell that started it, also while a later one runs; subclasses, pools too."""
+    """A thread's text goes to the cell that started it, also while a later one runs; so do pools."""
     first = """
 import threading, time
 from concurrent.futures import ThreadPoolExecutor

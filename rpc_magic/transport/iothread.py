@@ -1,6 +1,7 @@
-"""The client's I/O thread: one a connection, it does all reading and all large sends.
+"""An I/O thread: it reads from channels, and sends what a channel could not send at once.
 
-User code never runs on it, except for the callbacks of a `Call` and the loading of its value.
+A client has one for each connection, a program that exposes functions has one. User code never runs on it, except
+for the callbacks of a `Call` and the loading of its value.
 """
 
 from __future__ import annotations

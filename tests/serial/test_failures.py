@@ -58,9 +58,9 @@ def test_chain_notes_and_attributes():
     """Cause, context, whether it is hidden, notes and attributes come along; the traceback stays."""
     try:
         try:
-            raise KeyError("inner")
+            raise KeyError("inner")  # noqa: TRY301  # a chain is what is needed
         except KeyError as inner:
-            raise ValueError("outer") from inner  # noqa: TRY301  # a chain is what is needed
+            raise ValueError("outer") from inner
     except ValueError as caught:
         error = caught
     error.add_note("a note")

@@ -16,7 +16,9 @@ loop.
 
 Anywhere else a SIGINT is dropped: KeyboardInterrupt never tears a frame of the protocol. One gap needs care:
 the handler may run at the very entry of our ``__exit__``, before it has counted down. Raising there would
-lose the count, so the signal is kept, and settled by that ``__exit__`` itself.
+lose the count, so the signal is kept, and settled by that ``__exit__`` itself. For the same reason a signal
+that comes while the handler decides on another one does nothing: it would raise inside the handler, and so
+at that very entry.
 """
 
 from __future__ import annotations
@@ -104,6 +106,7 @@ class InterruptGate:
         self._masked = _Mask(self)
         self._task: asyncio.Task[object] | None = None
         self._cancelled = False
+        self._is_deciding = False
 
     def install(self) -> None:
         """Become the process's SIGINT handler. Main thread only."""
@@ -142,6 +145,15 @@ class InterruptGate:
         self._cancel_task()
 
     def _on_signal(self, _number: int, frame: FrameType | None) -> None:
+        if self._is_deciding or (frame is not None and frame.f_code is InterruptGate._on_signal.__code__):
+            return
+        self._is_deciding = True
+        try:
+            self._decide(frame)
+        finally:
+            self._is_deciding = False
+
+    def _decide(self, frame: FrameType | None) -> None:
         if not self.is_wanted():
             self.dropped += 1
         elif self.masks or (self.depth and frame is not None and frame.f_code in _EXITS):

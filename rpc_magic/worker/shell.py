@@ -18,10 +18,6 @@ from contextvars import ContextVar
 from typing import Any
 
 from IPython.core import page
-from IPython.core.autocall import ExitAutocall
-from IPython.core.compilerop import CachingCompiler
-from IPython.core.displayhook import DisplayHook
-from IPython.core.displaypub import DisplayPublisher
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.profiledir import ProfileDir
@@ -29,17 +25,16 @@ from IPython.paths import get_ipython_dir
 from traitlets import Type
 from traitlets.config import Config
 
-from rpc_magic.wire import messages
-from rpc_magic.worker.bundles import plain
 from rpc_magic.worker.commands import run_command
 from rpc_magic.worker.comms import Comms
 from rpc_magic.worker.interrupts import InterruptGate
 from rpc_magic.worker.output import Outputs
+from rpc_magic.worker.shellparts import CellCompiler, Exiter, ZMQDisplayPublisher, ZMQShellDisplayHook
 from rpc_magic.worker.standin import SessionKernel, announce
 from rpc_magic.worker.stepping import GatedAwaitable
-from rpc_magic.worker.tracebacks import CELL_LABEL, hide_own_frames, render_error
+from rpc_magic.worker.tracebacks import hide_own_frames, render_error
 
-__all__ = ["CellCompiler", "ZMQDisplayPublisher", "ZMQInteractiveShell", "ZMQShellDisplayHook", "make_shell"]
+__all__ = ["ZMQInteractiveShell", "make_shell"]
 
 INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
 # What a kernel sets, so that child processes colour their output and do not page it.
@@ -53,107 +48,6 @@ _ENVIRONMENT = {
     "MPLBACKEND": INLINE_BACKEND,
 }
 _NO_GUI = frozenset({None, "inline", "none", "None", "asyncio", "agg", "headless"})
-
-
-class CellCompiler(CachingCompiler):  # type: ignore[misc]  # IPython is not typed here
-    """Compiles a cell so that its line 1 is the line the user's editor calls line 1.
-
-    Attributes:
-        shifted: the text of the cell to be shifted, and by how many lines; other texts (of nested cells) are
-        not.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shifted: tuple[str, int] | None = None
-        self._shifted_name = ""
-
-    def cache(self, transformed_code: str, number: int = 0, raw_code: str | None = None) -> str:
-        """Register a cell's source lines under a name, for tracebacks."""
-        if self.shifted is None or self.shifted[0] is not transformed_code:
-            return str(super().cache(transformed_code, number, raw_code))
-        lines = "\n" * self.shifted[1]
-        name = str(super().cache(lines + transformed_code, number, raw_code))
-        self._shifted_name = name
-        return name
-
-    def ast_parse(self, source: str, filename: str = "<unknown>", symbol: str = "exec") -> Any:
-        """Parse a cell's source."""
-        if self.shifted is not None and filename == self._shifted_name:
-            source = "\n" * self.shifted[1] + source
-        return super().ast_parse(source, filename, symbol)
-
-    def format_code_name(self, name: str) -> tuple[str, str] | None:
-        """Return how tracebacks call a cell; the count is the session's own."""
-        if name in self._filename_map:
-            return CELL_LABEL, f"In[{self._filename_map[name]}]"
-        return None
-
-
-class ZMQDisplayPublisher(DisplayPublisher):  # type: ignore[misc]  # IPython is not typed here
-    """``display()`` and ``clear_output()`` as messages."""
-
-    def publish(
-        self,
-        data: dict[str, Any],
-        metadata: dict[str, Any] | None = None,
-        *_: object,
-        transient: dict[str, Any] | None = None,
-        update: bool = False,
-        **__: object,
-    ) -> None:
-        """Show a MIME bundle.
-
-        Args:
-            data: the bundle.
-            metadata: its metadata.
-            transient: what is not saved, as the display's id.
-            update: replace an earlier display of that id.
-        """
-        self._validate_data(data, metadata)
-        self.shell.outputs.publish(
-            messages.Display(
-                data=plain(data),
-                metadata=plain(metadata or {}),
-                transient=plain(transient or {}),
-                update=update,
-            )
-        )
-
-    def clear_output(self, wait: bool = False) -> None:
-        """Clear what the call has shown; `wait` for the next output before doing so."""
-        self.shell.outputs.publish(messages.ClearOutput(wait=bool(wait)))
-
-
-class ZMQShellDisplayHook(DisplayHook):  # type: ignore[misc]  # IPython is not typed here
-    """Takes the value of a cell's last expression, for the cell's outcome; shows that of a nested cell."""
-
-    def __call__(self, result: object = None) -> None:
-        """Set ``_``, ``Out`` and their relatives as IPython does, and keep or show the value."""
-        self.check_for_underscore()
-        if result is None or self.quiet():
-            return
-        self.update_user_ns(result)
-        self.fill_exec_result(result)
-        if self.shell.takes_value:
-            self.shell.taken.append(result)
-        else:
-            self.show(result)
-
-    def show(self, result: object) -> None:
-        """Show a value as a cell's result."""
-        data, metadata = self.compute_format_data(result)
-        if data:
-            self.shell.outputs.publish(
-                messages.ExecuteResult(plain(data), plain(metadata or {}), self.prompt_count)
-            )
-
-
-class _Exiter(ExitAutocall):  # type: ignore[misc]  # IPython is not typed here
-    """``exit`` and ``quit``: they end the cell, and the session lives on."""
-
-    def __call__(self, *code: object, **_: object) -> None:
-        raise SystemExit(*code)
 
 
 class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is not typed here
@@ -184,7 +78,7 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
         self._parent: ContextVar[dict[str, Any]] = ContextVar("rpc_magic_parent")
         self._last_parent: dict[str, Any] = {}
         super().__init__(**options)
-        self.exiter = _Exiter(self)
+        self.exiter = Exiter(self)
         for name in ("exit", "quit"):
             self.user_ns[name] = self.user_ns_hidden[name] = self.exiter
         # Code that runs outside cells (called functions, callbacks) looks for get_ipython() too.

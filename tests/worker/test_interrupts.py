@@ -108,6 +108,19 @@ def test_a_waiting_task_is_cancelled(gate):
     asyncio.run(main())
 
 
+def test_a_signal_during_the_handler(gate):
+    """A signal that comes while another one is decided on does nothing: only one KeyboardInterrupt is raised."""
+
+    def is_wanted():
+        press(gate)
+        return True
+
+    gate.is_wanted = is_wanted
+    with gate.user_code():
+        press(gate, AtExit(gate.user_code()))
+    assert (gate.depth, gate.kept, gate.dropped) == (0, False, 1)
+
+
 @pytest.mark.parametrize(
     ("source", "line"),
     [
@@ -207,7 +220,8 @@ shell_gate.is_wanted = lambda: False
 gate = InterruptGate()
 gate.install()
 inside, outside = 0, 0
-firing = subprocess.Popen(["sh", "-c", f"while kill -INT {os.getpid()}; do :; done"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+shoot = f"while kill -INT {os.getpid()}; do :; done"
+firing = subprocess.Popen(["sh", "-c", shoot], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 def user():
     for _ in range(10):
         pass

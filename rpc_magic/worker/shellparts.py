@@ -114,4 +114,5 @@ class Exiter(ExitAutocall):  # type: ignore[misc]  # IPython is not typed here
     """``exit`` and ``quit``: they end the cell, and the session lives on."""
 
     def __call__(self, *code: object, **_: object) -> None:
+        """End the cell with an exit code."""
         raise SystemExit(*code)

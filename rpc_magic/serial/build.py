@@ -8,11 +8,13 @@ in between. Surroundings (the namespace) come from `rpc_magic.serial.context`.
 from __future__ import annotations
 
 import builtins
+import functools
 import importlib.util
 import marshal
 import sys
 import threading
 import types
+import weakref
 from importlib import import_module
 from typing import Any
 
@@ -24,6 +26,7 @@ __all__ = [
     "MAGIC",
     "attribute",
     "home_globals",
+    "make_cached",
     "make_cell",
     "make_code",
     "make_function",
@@ -31,6 +34,8 @@ __all__ = [
     "make_lock",
     "make_module",
     "make_rlock",
+    "make_view",
+    "make_weakref",
     "module",
     "set_cell",
     "set_function",
@@ -142,6 +147,16 @@ def make_cell() -> types.CellType:
 def set_cell(cell: types.CellType, state: tuple[Any, ...]) -> None:
     """Fill a closure cell."""
     cell.cell_contents = state[0]
+
+
+def make_cached(maxsize: int | None, typed: bool, function: Any) -> Any:
+    """Put an empty ``functools.lru_cache`` around a function."""
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+def make_weakref(*target: Any) -> weakref.ref[Any]:
+    """Make a weak reference to the target; without one, a dead one."""
+    return weakref.ref(*target or (set(),))
 
 
 def module(name: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import abc
+import functools
 import io
 import pickle
 import sys
@@ -29,6 +30,7 @@ PROTOCOL = 5
 
 _TABLE: dict[type, Callable[[Encoding, Any], Any]] = {
     types.FunctionType: functions.reduce_function,
+    functools._lru_cache_wrapper: functions.reduce_cached,  # noqa: SLF001  # nothing public names the type
     types.CodeType: functions.reduce_code,
     types.CellType: functions.reduce_cell,
     types.ModuleType: functions.reduce_module,
@@ -47,6 +49,8 @@ _TABLE: dict[type, Callable[[Encoding, Any], Any]] = {
     _thread.LockType: values.reduce_lock,
     _thread.RLock: values.reduce_rlock,
     memoryview: values.reduce_memoryview,
+    types.MappingProxyType: values.reduce_proxy,
+    weakref.ref: values.reduce_weakref,
     weakref.WeakSet: values.reduce_weakset,
 }
 

@@ -11,6 +11,7 @@ from rpc_magic.serial.locate import is_importable_module, locate
 from rpc_magic.serial.source import pack_source
 
 __all__ = [
+    "reduce_cached",
     "reduce_cell",
     "reduce_code",
     "reduce_function",
@@ -128,6 +129,15 @@ def reduce_method(_encoding: Encoding, method: types.MethodType) -> Any:
 def reduce_function_wrapper(_encoding: Encoding, wrapper: Any) -> Any:
     """A ``classmethod`` or ``staticmethod`` and its function."""
     return type(wrapper), (wrapper.__func__,)
+
+
+def reduce_cached(_encoding: Encoding, cached: Any) -> Any:
+    """What ``functools.lru_cache`` made: by reference when importable, else anew, with an empty cache."""
+    if locate(cached) is not None:
+        return cached.__qualname__
+    parameters = cached.cache_parameters()
+    made = (parameters["maxsize"], parameters["typed"], cached.__wrapped__)
+    return build.make_cached, made, cached.__dict__
 
 
 def reduce_property(_encoding: Encoding, thing: property) -> Any:

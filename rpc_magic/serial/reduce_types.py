@@ -8,7 +8,7 @@ import types
 import typing
 from typing import Any
 
-from rpc_magic.serial import bridge, build, build_types
+from rpc_magic.serial import bridge, build, build_types, source_classes
 from rpc_magic.serial.encoding import Encoding
 from rpc_magic.serial.locate import locate, type_constants
 from rpc_magic.serial.tokens import registry
@@ -44,7 +44,7 @@ _MEMBER_MACHINERY = frozenset(
 """Member attributes that the enum machinery makes anew."""
 
 
-def reduce_class(_encoding: Encoding, cls: Any) -> Any:
+def reduce_class(encoding: Encoding, cls: Any) -> Any:
     """By reference when importable, else made with its bases and slots, then filled."""
     if cls is type(None) or cls is type(...) or cls is type(NotImplemented):
         return NotImplemented  # pickle knows these
@@ -61,6 +61,10 @@ def reduce_class(_encoding: Encoding, cls: Any) -> Any:
     if issubclass(cls, enum.Enum):
         return _reduce_enum(cls, token)
     attributes, start = _class_body(cls)
+    if encoding.code == "source":
+        generated = source_classes.reduce_generated(cls, token, attributes, start)
+        if generated is not None:
+            return generated
     state = (token, attributes, _registered(cls))
     made = (type(cls), cls.__name__, cls.__bases__, start, token)
     return build_types.make_class, made, state, None, None, build_types.set_class

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import sys
+import types
 import weakref
 from typing import Any
 
@@ -18,8 +19,10 @@ __all__ = [
     "reduce_file",
     "reduce_lock",
     "reduce_memoryview",
+    "reduce_proxy",
     "reduce_rlock",
     "reduce_shell",
+    "reduce_weakref",
     "reduce_weakset",
     "refuse_capsule",
 ]
@@ -120,6 +123,24 @@ def reduce_memoryview(_encoding: Encoding, view: memoryview) -> Any:
     if view.c_contiguous:
         return build.make_view, (pickle.PickleBuffer(view.cast("B")), view.format, view.shape)
     return build.make_view, (view.tobytes(), view.format, view.shape)
+
+
+class _Reveal(dict[Any, Any]):
+    """Gives away the mapping behind a proxy: ``proxy | reveal`` asks the mapping's other operand first."""
+
+    def __ror__(self, mapping: Any) -> Any:
+        return mapping
+
+
+def reduce_proxy(_encoding: Encoding, proxy: Any) -> Any:
+    """A read-only view of a mapping, and the mapping."""
+    return types.MappingProxyType, (proxy | _Reveal(),)
+
+
+def reduce_weakref(_encoding: Encoding, reference: weakref.ref[Any]) -> Any:
+    """A weak reference without its callback; a dead one stays dead."""
+    target = reference()
+    return build.make_weakref, () if target is None else (target,)
 
 
 def reduce_weakset(_encoding: Encoding, members: weakref.WeakSet[Any]) -> Any:

@@ -198,6 +198,8 @@ def make_code_from_source(
     try:
         parsed: Any = ast.parse(text, mode="eval").body if name == "<lambda>" else ast.parse(text).body[0]
         ast.increment_lineno(parsed, line - parsed.lineno)
-        return _compile(_in_factory(parsed, free, class_name), name, class_name, file, flags)
+        code = _compile(_in_factory(parsed, free, class_name), name, class_name, file, flags)
     except (SyntaxError, _NotFoundError) as error:
         raise TransferError(name, "function", f"its source is not understood here: {error}") from error
+    _packed[code] = (text, name, free, class_name, file, line, flags)  # so that it can travel on, or home
+    return code

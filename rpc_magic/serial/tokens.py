@@ -92,6 +92,11 @@ class Registry:
         key = id(thing)
         self._unfilled[key] = weakref.ref(thing, lambda _: self._unfilled.pop(key, None))
 
+    def is_unfilled(self, thing: Any) -> bool:
+        """Tell whether an object waits for its state."""
+        reference = self._unfilled.get(id(thing))
+        return reference is not None and reference() is thing
+
     def take_unfilled(self, thing: Any) -> bool:
         """Tell whether an object waits for its state, and note that it now gets it."""
         reference = self._unfilled.pop(id(thing), None)

@@ -29,7 +29,7 @@ sys.stdout = sys.stderr
 home = sys.modules["__main__"].__dict__
 received = {}
 while head := source.read(8):
-    op, buffers, name = pickle.loads(source.read(struct.unpack("<Q", head)[0]))
+    op, buffers, name, code = pickle.loads(source.read(struct.unpack("<Q", head)[0]))
     try:
         if op == "forget":
             received.clear(); answer = ("ok", serial.encode(None))
@@ -42,7 +42,7 @@ while head := source.read(8):
                 thing = None
             elif op == "apply":
                 thing = thing(received[name])
-            answer = ("ok", [bytes(b) for b in serial.encode(thing, namespace=home)])
+            answer = ("ok", [bytes(b) for b in serial.encode(thing, namespace=home, code=code)])
     except BaseException as error:
         answer = ("error", traceback.format_exc())
     data = pickle.dumps(answer)
@@ -85,7 +85,7 @@ class Peer:
 
     def ask(self, notebook, op, value, name="", **options):
         buffers = [bytes(b) for b in notebook.encode(value, **options)]
-        data = pickle.dumps((op, buffers, name))
+        data = pickle.dumps((op, buffers, name, options.get("code", "bytecode")))
         self._process.stdin.write(struct.pack("<Q", len(data)) + data)
         self._process.stdin.flush()
         (size,) = struct.unpack("<Q", self._process.stdout.read(8))

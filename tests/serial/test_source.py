@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # cells are written as people write them
 """Functions between Python versions: bytecode is refused, source works."""
 
 from __future__ import annotations
@@ -97,6 +98,64 @@ def test_other_version_as_source(python, notebook, peer_of):
     notebook.run(CELL)
     remote = peer_of(python).call(notebook, notebook["probe"], code="source")
     assert remote == notebook["probe"]()
+
+
+GENERATED = """
+    import collections, dataclasses, enum, typing, functools, contextlib
+    @dataclasses.dataclass(order=True)
+    class Point:
+        x: int
+        tags: list = dataclasses.field(default_factory=list, compare=False)
+        scale: dataclasses.InitVar[int] = 2
+        unit: typing.ClassVar[str] = "m"
+        def __post_init__(self, scale): self.area = self.x * scale
+    @dataclasses.dataclass(frozen=True, slots=True)
+    class Frozen:
+        a: int
+        b: int = 5
+    @dataclasses.dataclass
+    class Child(Point):
+        y: int = dataclasses.field(default=1, repr=False)
+        def __eq__(self, other): return "own"
+    Pair = collections.namedtuple("Pair", "a b", defaults=[2])
+    class Named(typing.NamedTuple):
+        x: int
+        y: int = 3
+        def total(self): return self.x + self.y
+        def __repr__(self): return "named"
+    class Color(enum.Enum):
+        RED = 1
+        def hex(self): return hex(self.value)
+    @functools.singledispatch
+    def show(x): return "any"
+    @show.register
+    def _(x: int): return "int"
+    @contextlib.contextmanager
+    def opened(): yield 5
+    @functools.lru_cache
+    def cached(x): return x + 1
+    point, frozen, child, pair, named = Point(3), Frozen(1), Child(2), Pair(1), Named(1)
+    def probe():
+        try:
+            frozen.a = 2
+            return "not frozen"
+        except dataclasses.FrozenInstanceError: pass
+        with opened() as five:
+            return [point, Point(4).tags, Point(4).area, Point.unit, Point(1) < Point(2), hash(Frozen(1)) == hash(frozen),
+                    Frozen(2).b, hasattr(frozen, "__dict__"), repr(child), child == 1, Child(5, y=7).y, pair, Pair(9),
+                    named.total(), repr(named), Named(4)._replace(y=1).total(), Color.RED.hex(), show(1), show(""),
+                    five, cached(1), dataclasses.asdict(child), type(point) is Point]
+"""
+
+
+@pytest.mark.skipif(not OTHERS, reason="there is no other Python here")
+@pytest.mark.parametrize("python", OTHERS)
+def test_generated_classes_in_another_version(python, notebook, peer_of):
+    """Dataclasses, named tuples, enums and decorated functions work on another Python version."""
+    notebook.run(GENERATED)
+    remote = peer_of(python).call(notebook, notebook["probe"], code="source")
+    assert repr(remote) == repr(notebook["probe"]())
+    assert type(remote[0]) is notebook["Point"]
 
 
 @pytest.mark.skipif(not OTHERS, reason="there is no other Python here")

@@ -3,7 +3,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 CASES = {
     "mutual recursion": """
@@ -479,3 +486,41 @@ def test_numeric_case(name, notebook, peer):
     pytest.importorskip("polars")
     notebook.run(NUMERIC[name])
     assert peer.call(notebook, notebook["probe"])
+
+
+IPYTHON = """
+import sys, types
+from IPython.core.interactiveshell import InteractiveShell
+from rpc_magic import serial
+shell = InteractiveShell.instance(history_load_length=0)
+shell.history_manager.enabled = False
+shell.run_cell('''
+import functools
+x = [1, 2]
+def f(): return get_ipython() is ip, x
+ip = get_ipython()
+class C: pass
+c = C()
+out = c
+''')
+ns = shell.user_ns
+assert serial.decode(serial.encode(ns["f"], namespace=ns), namespace=ns)() == (True, [1, 2])
+copy = serial.decode(serial.encode({k: ns[k] for k in ("x", "f", "ip", "c", "C")}, namespace=ns), namespace=ns)
+assert copy["ip"] is shell and type(copy["c"]) is ns["C"] is copy["C"]
+everything = serial.decode(serial.encode(dict(ns), namespace=ns), namespace=ns)
+assert everything["x"] == [1, 2] and everything["x"] is not ns["x"]
+print("fine")
+"""
+
+
+def test_in_a_real_shell(tmp_path):
+    """In IPython the shell, `get_ipython` and a whole copy of the namespace can be sent."""
+    run = subprocess.run(
+        [sys.executable, "-c", IPYTHON],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "IPYTHONDIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+    )
+    assert run.stdout.split() == ["fine"], run.stderr

@@ -437,13 +437,16 @@ class Connection:
             raise RpcMagicError(
                 "a callback of a Call must not make blocking calls on the same connection: use submit()"
             )
-        hooks = Hooks(
-            show or self.show,
-            lambda reply: link.send(number, reply),
-            self.ask,
-            lambda: self._stop(link, number),
-            lambda: link.abandon(number),
-        )
+
+        def hooks() -> Hooks:
+            return Hooks(
+                show or self.show,
+                lambda reply: link.send(number, reply),
+                self.ask,
+                lambda: self._stop(link, number),
+                lambda: link.abandon(number),
+            )
+
         return wait_for(waiter, hooks, timeout)
 
     def _request(self, message: messages.Message, buffers: list[Buffer] | tuple[()] = ()) -> Any:

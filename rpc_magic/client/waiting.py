@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from rpc_magic.client.calls import Waiter
+from rpc_magic.client.calls import Event, Waiter
 from rpc_magic.client.interrupts import Deferred
 from rpc_magic.errors import CallTimeoutError
 from rpc_magic.wire import messages
@@ -43,8 +43,13 @@ class End(NamedTuple):
     buffers: list[memoryview]
 
 
-def wait_for(waiter: Waiter, hooks: Hooks, timeout: float | None = None) -> End:
+def wait_for(waiter: Waiter, hooks: Callable[[], Hooks], timeout: float | None = None) -> End:
     """Wait for the end of a call.
+
+    Args:
+        waiter: the call.
+        hooks: makes the hooks, when they are needed: most calls show nothing and end.
+        timeout: seconds; None for no limit.
 
     The first Ctrl-C interrupts the call and the wait goes on, so that the session is known to be well afterwards; a
     second one ends the wait. After `timeout` seconds the call is interrupted likewise.
@@ -54,14 +59,31 @@ def wait_for(waiter: Waiter, hooks: Hooks, timeout: float | None = None) -> End:
         CallTimeoutError: the stated time is over.
         Exception: the connection's, when the end will not come.
     """
+    first: Event | None = None
+    stops = 0
+    if timeout is None:
+        try:
+            first = waiter.events.get()
+        except KeyboardInterrupt:
+            stops = 1
+        else:
+            if isinstance(first[0], messages.Outcome):
+                return End(first[0], first[1])
+    return _wait_long(waiter, hooks(), timeout, first, stops)
+
+
+def _wait_long(waiter: Waiter, hooks: Hooks, timeout: float | None, first: Event | None, stops: int) -> End:
     deadline = None if timeout is None else time.monotonic() + timeout
     is_late = False
-    stops = 0
+    if stops:
+        with Deferred():
+            hooks.stop()
     while True:
         try:
             wait = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
-                message, buffers = waiter.events.get(timeout=wait)
+                message, buffers = first or waiter.events.get(timeout=wait)
+                first = None
             except queue.Empty:
                 if is_late:
                     hooks.abandon()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import signal
-import struct
+import sys
 import termios
 
 __all__ = ["become_subreaper", "die_with_parent", "waiting_bytes"]
@@ -25,4 +25,6 @@ def die_with_parent() -> None:
 
 def waiting_bytes(pipe: int) -> int:
     """Return how many bytes wait in a pipe; works on either end of it (FIONREAD, pipe(7))."""
-    return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"))[0])
+    answer = bytearray(4)
+    fcntl.ioctl(pipe, termios.FIONREAD, answer)
+    return int.from_bytes(answer, sys.byteorder)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import inspect
 import itertools
 import threading
 from collections import deque
@@ -41,6 +40,15 @@ __all__ = ["Worker", "run_worker"]
 
 _SYNC_SECONDS = 2.0
 _LIBC = ctypes.CDLL(None)
+_AT_ANY_TIME = frozenset(
+    {
+        messages.InputReply,
+        messages.CommMessage,
+        messages.Drop,
+        messages.Acknowledge,
+        messages.CancelCall,
+    }
+)
 
 
 class Worker:
@@ -146,6 +154,9 @@ class Worker:
             if self._channel is not None:
                 self._lose(self._channel)
             return False
+        if type(request) not in _AT_ANY_TIME:
+            self._queue.append((frame.call, request, frame.buffers))
+            return True
         match request:
             case messages.InputReply():
                 with self._answered:
@@ -155,13 +166,8 @@ class Worker:
                 self._loop.call_soon_threadsafe(self._comms.handle, request, frame.buffers)
             case messages.Drop(keys):
                 self._session.drop(keys)
-            case messages.Acknowledge():
-                pass
             case messages.CancelCall(call):
                 self._cancel(call)
-            case _:
-                self._queue.append((frame.call, request, frame.buffers))
-                return True
         return False
 
     def _cancel(self, call: int) -> None:
@@ -185,7 +191,7 @@ class Worker:
             token = self._begin(call)
             answer = self._session.handle(request, buffers)
             del buffers
-            if inspect.isawaitable(answer):
+            if answer is not None and not isinstance(answer, tuple):
                 self._task = self._loop.create_task(self._finish(call, answer))
                 self._outputs.leave(token)
                 return

@@ -1,0 +1,154 @@
+"""The command line: what it takes, and which module does it.
+
+Exit status 2 and one sentence on standard error when what was asked for cannot be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+from rpc_magic.errors import ConnectError, RpcMagicError
+
+__all__ = ["main"]
+
+_EXAMPLES = """\
+examples:
+  rpc-magic demo                              a notebook with remote cells, in JupyterLab
+  rpc-magic demo --execute report.html        the same notebook without a screen, as a page
+  rpc-magic serve --name lab                  a server; in a notebook: %rpc_connect lab
+  rpc-magic serve --port 0                    the same on a free port
+  rpc-magic sessions                          which servers run on this machine, and their sessions
+"""
+_SERVE_EXAMPLES = """\
+examples:
+  rpc-magic serve                             on tcp://127.0.0.1:8000
+  rpc-magic serve --port 0 --name gpu         on a free port, under a name
+  rpc-magic serve --unix ~/rpc.sock           on a Unix socket
+  rpc-magic serve --expose mymodule           with the public functions of mymodule.py callable by name
+  rpc-magic serve --expose mymodule --no-sessions --arguments data
+                                              nothing but those functions, on plain data: no code from clients
+
+From another machine, use an SSH tunnel: ssh -L 8000:localhost:8000 HOST
+"""
+_DEMO_EXAMPLES = """\
+examples:
+  rpc-magic demo                              the quickstart, in JupyterLab
+  rpc-magic demo --notebook socket_rpc        the other notebook: plain socket RPC done right
+  rpc-magic demo --execute report.html        run it here and now, and write the page
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"rpc-magic: {message}; see {self.prog} --help\n")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def _threads(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"threads are counted from 1, not {text!r}")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="rpc-magic",
+        description="Run notebook cells and functions on another machine as if they had run here.",
+        epilog=_EXAMPLES,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_serve(commands)
+    _add_demo(commands)
+    sessions = commands.add_parser("sessions", help="list this machine's servers and their sessions")
+    sessions.set_defaults(module="listing")
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(module="versions")
+    return parser
+
+
+def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="start a server on this machine",
+        description="Start a server. The first line that it prints is its URL; Ctrl-C ends it.",
+        epilog=_SERVE_EXAMPLES,
+    )
+    serve.set_defaults(module="serving")
+    add = serve.add_argument
+    add("--host", help="address to listen at, on this machine (default: 127.0.0.1)")
+    add("--port", type=_port, help="port to listen at, 0 for a free one (default: 8000)")
+    add("--unix", metavar="PATH", help="listen on a Unix socket instead")
+    add("--name", default="", help="name by which clients on this machine find the server")
+    add(
+        "--expose",
+        metavar="MODULE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="make the public functions of these modules callable by name",
+    )
+    add("--no-sessions", action="store_true", help="run exposed functions only, no code from clients")
+    add("--arguments", choices=("any", "data"), default="any", help="what exposed functions take and return")
+    add(
+        "--threads",
+        type=_threads,
+        default=1,
+        metavar="N",
+        help="exposed functions that run at once (default: 1)",
+    )
+    add("--token-file", default="", metavar="F", help="file of the token, 64 hexadecimal digits, mode 0600")
+    add(
+        "--cwd",
+        default="",
+        metavar="DIR",
+        help="where sessions of other machines' clients start (default: home)",
+    )
+
+
+def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
+    demo = commands.add_parser(
+        "demo",
+        help="open a notebook with remote cells in JupyterLab, or run it without a screen",
+        description="Open a fresh copy of a notebook whose cells run in another process.",
+        epilog=_DEMO_EXAMPLES,
+    )
+    demo.set_defaults(module="demo")
+    add = demo.add_argument
+    add("--notebook", default="quickstart", metavar="NAME", help="quickstart (default) or socket_rpc")
+    add("--execute", metavar="PAGE", help="run the notebook without a screen and write it as an HTML page")
+    add("--port", type=_port, help="JupyterLab's port (default: 8888, or the next free one)")
+    add("--no-browser", action="store_true", help="print JupyterLab's URL and open no browser")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``rpc-magic``; return its exit status.
+
+    Args:
+        arguments: of the command line, without the program's name; None takes this process's.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = import_module(f"rpc_magic.cli.{options.module}").run(options)
+    except ConnectError as error:
+        print(f"rpc-magic: {error.reason}. {error.hint}".strip(), file=sys.stderr)
+        return 2
+    except RpcMagicError as error:
+        print(f"rpc-magic: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return status

@@ -16,7 +16,7 @@ import xxhash
 
 from rpc_magic.serial.codec import encode
 from rpc_magic.serial.encoding import CodeMode, global_names
-from rpc_magic.serial.locate import is_importable_module, locate
+from rpc_magic.serial.locate import is_importable_module, locate, type_constants
 from rpc_magic.serial.segments import Buffer
 
 __all__ = ["FunctionDigests"]
@@ -46,7 +46,7 @@ class _Watch:
     def __init__(self, function: types.FunctionType, namespace: dict[str, Any] | None) -> None:
         self.digest = b""
         self._namespace = namespace
-        self._functions: list[tuple[weakref.ref[Any], Any, Any]] = []
+        self._functions: list[tuple[weakref.ref[Any], Any, Any, dict[str, Any] | None]] = []
         self._globals: dict[str, Any] = {}
         self._cells: list[tuple[types.CellType, Any]] = []
         self._modules = 0
@@ -57,7 +57,7 @@ class _Watch:
         """Tell whether nothing has changed."""
         if namespace is not self._namespace:
             return False
-        for reference, code, defaults in self._functions:
+        for reference, code, defaults, noted in self._functions:
             function = reference()
             if (
                 function is None
@@ -65,6 +65,7 @@ class _Watch:
                 or function.__defaults__ is not defaults
                 or function.__kwdefaults__ is not None
                 or function.__dict__
+                or (noted is not None and function.__annotations__ != noted)
             ):
                 return False
         if namespace is not None:
@@ -84,11 +85,13 @@ class _Watch:
             return
         seen.add(id(function))
         self._spend()
-        if function.__kwdefaults__ is not None or function.__dict__ or function.__annotations__:
+        if function.__kwdefaults__ is not None or function.__dict__:
             raise _UnwatchableError
-        for value in function.__defaults__ or ():
+        noted = dict(function.__annotations__) or None
+        for value in (*(function.__defaults__ or ()), *(noted or {}).values()):
             self._add_value(value, seen)
-        self._functions.append((weakref.ref(function), function.__code__, function.__defaults__))
+        entry = (weakref.ref(function), function.__code__, function.__defaults__, noted)
+        self._functions.append(entry)
         for cell in function.__closure__ or ():
             try:
                 content = cell.cell_contents
@@ -109,9 +112,13 @@ class _Watch:
 
     def _add_value(self, value: Any, seen: set[int]) -> None:
         kind = type(value)
-        if kind in _IMMUTABLE:
+        if kind in _IMMUTABLE or (kind is type and value in type_constants):
             return
-        if kind is tuple or kind is frozenset:
+        if kind is types.GenericAlias:
+            value = (value.__origin__, *value.__args__)
+        elif kind is types.UnionType:
+            value = value.__args__
+        if type(value) is tuple or kind is frozenset:
             for item in value:
                 self._spend()
                 self._add_value(item, seen)

@@ -83,6 +83,15 @@ def test_new_function_in_the_same_place(notebook, digests):
     assert len(seen) == 20
 
 
+def test_annotated_functions_keep_the_fast_path(notebook, digests):
+    """Annotations with importable classes do not make a function slow; a changed one is seen."""
+    notebook.run("def f(x: int, y: list[str] | None = None) -> 'text': return x")
+    digest, _ = ask(digests, notebook)
+    assert ask(digests, notebook) == (digest, None)
+    notebook["f"].__annotations__["x"] = float
+    assert ask(digests, notebook)[0] != digest
+
+
 def test_recursion_and_mutual_recursion(notebook, digests):
     """Functions that call themselves or each other keep the fast path."""
     notebook.run("def even(n): return n == 0 or odd(n - 1)\ndef odd(n): return n != 0 and even(n - 1)")

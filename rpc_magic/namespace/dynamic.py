@@ -116,10 +116,16 @@ def _touch(walk: Walk, name: str, *, reads: bool = False, binds: bool = False) -
 def _run_text(walk: Walk, node: ast.Call, function: str) -> None:
     """Walk an ``eval`` or ``exec``: of a literal its code; of anything else only the arguments."""
     walk.visit(node.func)
-    walk.visit_all(node.args)
+    is_ours = True
+    for number, argument in enumerate(node.args):
+        # The namespace is only handed on here: that alone makes no name unknown.
+        if number and is_namespace(walk, argument):
+            _visit_namespace(walk, argument)
+        else:
+            is_ours = is_ours and not number
+            walk.visit(argument)
     walk.visit_all(node.keywords)
-    # A namespace given by the caller is not the cell's, unless it is globals().
-    if len(node.args) > 1 and not is_namespace(walk, node.args[1]):
+    if not is_ours:  # the text runs in a namespace of the caller's
         return
     text = _literal(node.args[0]) if node.args else None
     if text is None:

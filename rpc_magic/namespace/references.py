@@ -112,24 +112,26 @@ class _Search:
                 self.todo.append((obj, depth))
         self.budget -= taken
 
-    def look_at(self, obj: object, depth: int) -> None:
+    def look_at(self, obj: Any, depth: int) -> None:
         """Note the names of one object's code, and list what is behind it."""
-        if isinstance(obj, types.FunctionType):
+        # `isinstance` would ask the object for its __class__: proxies answer by loading what they stand for.
+        cls = type(obj)
+        if issubclass(cls, types.FunctionType):
             self.function(obj, depth)
-        elif isinstance(obj, type):
+        elif issubclass(cls, type):
             self.class_(obj, depth)
-        elif isinstance(obj, types.MethodType):
+        elif issubclass(cls, types.MethodType):
             self.add((obj.__func__, obj.__self__), depth)
-        elif isinstance(obj, staticmethod | classmethod):
+        elif issubclass(cls, (staticmethod, classmethod)):
             self.add((obj.__func__,), depth)
-        elif isinstance(obj, property):
+        elif issubclass(cls, property):
             self.add((obj.fget, obj.fset, obj.fdel), depth)
-        elif isinstance(obj, functools.partial | functools.partialmethod):
+        elif issubclass(cls, (functools.partial, functools.partialmethod)):
             self.add((obj.func, *obj.args, *obj.keywords.values()), depth)
-        elif isinstance(obj, functools.cached_property):
+        elif issubclass(cls, functools.cached_property):
             self.add((obj.func,), depth)
         else:
-            self.other(obj, depth)
+            self.other(obj, cls, depth)
 
     def function(self, function: types.FunctionType, depth: int) -> None:
         """Note a function's globals; its closure counts whoever's globals it has (decorators)."""
@@ -147,20 +149,21 @@ class _Search:
         """Look into a class of the namespace; those of libraries are taken as they are there."""
         if not self.is_ours(cls):
             return
-        if self.namespace.get(cls.__name__) is cls:
-            self.names.add(cls.__name__)
-        self.add(type.__getattribute__(cls, "__bases__"), depth)
+        name = _own(cls, "__name__")
+        if self.namespace.get(name) is cls:
+            self.names.add(name)
+        self.add(_own(cls, "__bases__"), depth)
         self.add((type(cls),), depth)
-        self.add(list(vars(cls).values()), depth)
+        self.add(list(_own(cls, "__dict__").values()), depth)
 
-    def other(self, obj: object, depth: int) -> None:
+    def other(self, obj: object, cls: type, depth: int) -> None:
         """Look into a container or an instance."""
-        cls = type(obj)
-        if cls.__module__.startswith("rpc_magic."):
+        if str(_own(cls, "__module__")).startswith("rpc_magic."):  # what stands for a remote value holds none
             return
         for kind, items in _CONTAINERS:
-            if isinstance(obj, kind):
+            if issubclass(cls, kind):
                 self.add(items(obj), depth + 1)
+                break
         if self.is_ours(cls):
             self.add((cls,), depth)
             self.add(_slots(obj, cls), depth + 1)
@@ -168,7 +171,12 @@ class _Search:
 
     def is_ours(self, cls: type) -> bool:
         """Return whether a class was defined in the namespace."""
-        return bool(cls.__flags__ & _HEAP_TYPE) and cls.__module__ == self.module
+        return bool(_own(cls, "__flags__") & _HEAP_TYPE) and _own(cls, "__module__") == self.module
+
+
+def _own(cls: type, attribute: str) -> Any:
+    """Return an attribute of a class, past any `__getattribute__` of its metaclass."""
+    return type.__getattribute__(cls, attribute)
 
 
 def _items(unbound: Any) -> Any:
@@ -209,9 +217,9 @@ def _attributes(obj: object) -> list[object]:
 
 
 def _slots(obj: object, cls: type) -> Iterator[object]:
-    for base in cls.__mro__:
-        for member in list(vars(base).values()) if base.__flags__ & _HEAP_TYPE else ():
-            if isinstance(member, types.MemberDescriptorType):
+    for base in _own(cls, "__mro__"):
+        for member in list(_own(base, "__dict__").values()) if _own(base, "__flags__") & _HEAP_TYPE else ():
+            if type(member) is types.MemberDescriptorType:
                 try:
                     yield member.__get__(obj, cls)
                 except AttributeError:  # the slot is empty

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from rpc_magic.namespace.dynamic import dynamic_subscript
 from rpc_magic.namespace.scopes import Kind, class_scope, function_scope, type_parameter_scope
 from rpc_magic.namespace.walk import HANDLERS, LEAVES, Handler, Walk
 
@@ -137,6 +138,8 @@ def augmented_assignment(walk: Walk, node: ast.AugAssign) -> None:
     """A name is read, changed and bound again."""
     if isinstance(node.target, ast.Name):
         walk.read(node.target.id)
+    elif isinstance(node.target, ast.Subscript):
+        dynamic_subscript(walk, ast.Subscript(node.target.value, node.target.slice, ast.Load()))
     walk.visit(node.value)
     walk.run_waiting()
     walk.visit(node.target)

@@ -51,7 +51,7 @@ def test_stops_early():
     assert not is_eager(huge)
     assert not is_eager([huge] * 10)
     assert not is_eager("x" * 10_000_000)
-    assert time.perf_counter() - start < 0.1
+    assert time.perf_counter() - start < 1.0
 
 
 def test_cycles_and_depth_end():

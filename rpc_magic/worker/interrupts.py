@@ -14,7 +14,8 @@ as in ``await gather(busy())``. If user code is what runs there, CancelledError 
 survives that as a cancelled task and a callback as a logged error, where KeyboardInterrupt would end the
 loop.
 
-Anywhere else a SIGINT is dropped: KeyboardInterrupt never tears a frame of the protocol. One gap needs care:
+Anywhere else a SIGINT waits for the next user code of the same call, or is dropped with its end: KeyboardInterrupt
+never tears a frame of the protocol. One gap needs care:
 the handler may run at the very entry of our ``__exit__``, before it has counted down. Raising there would
 lose the count, so the signal is kept, and settled by that ``__exit__`` itself. For the same reason a signal
 that comes while the handler decides on another one does nothing: it would raise inside the handler, and so
@@ -42,7 +43,11 @@ class _UserCode:
         self._gate = gate
 
     def __enter__(self) -> None:
-        self._gate.depth += 1
+        gate = self._gate
+        if gate.early:
+            gate.early = False
+            raise KeyboardInterrupt
+        gate.depth += 1
 
     def __exit__(self, *_: object) -> None:
         gate = self._gate
@@ -91,6 +96,9 @@ class InterruptGate:
         depth: how many `user_code` contexts are open.
         masks: how many `masked` contexts are open on the main thread.
         kept: a SIGINT waits for the end of a mask.
+        in_call: a call runs; set by whoever runs calls.
+        early: a SIGINT came for the call that runs, but outside its user code; the next user code of that call
+            raises. Whoever begins a call clears it.
         dropped: how many SIGINTs came where nothing was to be interrupted.
         user_globals: the session's variables, by which frames of user code are recognised; None for none.
     """
@@ -100,6 +108,8 @@ class InterruptGate:
         self.depth = 0
         self.masks = 0
         self.kept = False
+        self.in_call = False
+        self.early = False
         self.dropped = 0
         self.user_globals: dict[str, Any] | None = None
         self._user_code = _UserCode(self)
@@ -176,7 +186,8 @@ class InterruptGate:
     def _cancel_task(self) -> None:
         task = self._task
         if task is None or task.done():
-            self.dropped += 1
+            self.early = self.in_call
+            self.dropped += not self.in_call
             return
         self._cancelled = True
         task.cancel()

@@ -93,7 +93,11 @@ class Worker:
         asyncio.set_event_loop(self._loop)
         self._gate.install()
         self._helper.start()
-        self._loop.run_forever()
+        while True:
+            # What a task or a callback of the user's raises to end a program must not end the session.
+            with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                self._loop.run_forever()
+                return
 
     # ------------------------------------------------------------ connections (any thread)
 
@@ -215,12 +219,15 @@ class Worker:
 
     def _begin(self, call: int) -> Any:
         self._running = next(self._runs)
+        self._gate.early = False
+        self._gate.in_call = True
         self._page.begin(call)
         self._helper.arm()
         return self._outputs.enter(call)
 
     def _end(self, call: int, answer: Answer | None) -> None:
         self._sync_descriptors()
+        self._gate.in_call = False
         self._page.end()
         self._running = 0
         if answer is not None:

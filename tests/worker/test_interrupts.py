@@ -28,6 +28,17 @@ def test_outside_user_code_it_is_dropped(gate):
     assert gate.dropped == 1
 
 
+def test_early_in_a_call_it_waits_for_user_code(gate):
+    """A signal for a call that has begun, but whose user code has not, is not lost: that code raises, once."""
+    gate.in_call = True
+    press(gate)
+    with pytest.raises(KeyboardInterrupt), gate.user_code():
+        pytest.fail("user code ran")
+    assert (gate.depth, gate.early, gate.dropped) == (0, False, 0)
+    with gate.user_code():
+        pass
+
+
 def test_inside_user_code_it_raises(gate):
     """In user code, nested too, KeyboardInterrupt is raised, and the count survives it."""
     for _ in range(2):

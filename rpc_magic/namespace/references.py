@@ -82,7 +82,7 @@ def referenced_names(obj: object, namespace: Mapping[str, object]) -> frozenset[
 class _Search:
     """One search behind an object, breadth first."""
 
-    __slots__ = ("budget", "module", "names", "namespace", "seen", "todo")
+    __slots__ = ("budget", "dull", "module", "names", "namespace", "seen", "todo")
 
     def __init__(self, namespace: Mapping[str, object]) -> None:
         self.namespace = namespace
@@ -90,6 +90,7 @@ class _Search:
         self.module = namespace.get("__name__", "builtins")
         self.names: set[str] = set()
         self.seen: dict[int, object] = {}
+        self.dull: set[type] = set(_PLAIN)  # types whose instances hold nothing that is looked for
         self.todo: deque[tuple[object, int]] = deque()
         self.budget = MAX_OBJECTS
 
@@ -106,7 +107,7 @@ class _Search:
         taken = 0
         for obj in islice(objects, self.budget):
             taken += 1
-            if type(obj) not in _PLAIN and id(obj) not in self.seen:
+            if type(obj) not in self.dull and id(obj) not in self.seen:
                 # The object is kept while its id is: a property may have made it for us alone.
                 self.seen[id(obj)] = obj
                 self.todo.append((obj, depth))
@@ -159,14 +160,20 @@ class _Search:
     def other(self, obj: object, cls: type, depth: int) -> None:
         """Look into a container or an instance."""
         if str(_own(cls, "__module__")).startswith("rpc_magic."):  # what stands for a remote value holds none
+            self.dull.add(cls)
             return
+        is_container = False
         for kind, items in _CONTAINERS:
             if issubclass(cls, kind):
                 self.add(items(obj), depth + 1)
+                is_container = True
                 break
         if self.is_ours(cls):
             self.add((cls,), depth)
             self.add(_slots(obj, cls), depth + 1)
+        elif not is_container and _own(cls, "__dictoffset__") == 0:
+            self.dull.add(cls)
+            return
         self.add(_attributes(obj), depth + 1)
 
     def is_ours(self, cls: type) -> bool:

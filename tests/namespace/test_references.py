@@ -153,6 +153,14 @@ def test_containers_are_looked_into_up_to_a_bound() -> None:
     assert referenced_names([0] * MAX_OBJECTS + [function], namespace) == frozenset()
 
 
+def test_many_small_objects_cost_little() -> None:
+    """A list of arrays or other objects without attributes is not looked into one by one."""
+    namespace: dict[str, Any] = {"__name__": "__main__", "k": 1}
+    items: list[object] = [object() for _ in range(500)]
+    items += [[object()], eval("lambda: k", namespace)]
+    assert referenced_names(items, namespace) == {"k"}
+
+
 def test_missing_names_are_left_out() -> None:
     """Builtins, and names that do not exist now, are no names of the namespace."""
     namespace: dict[str, Any] = {"__name__": "__main__"}

@@ -1,0 +1,222 @@
+"""What a remote cell did to its variables, done here.
+
+A value that came is bound, into the existing object where that was changed in place there; for one that stayed a
+placeholder is bound, which `rpc_magic.notebook.mention` fetches when a cell mentions it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+from rpc_magic.client import RemoteValue
+from rpc_magic.client.running import Run
+from rpc_magic.errors import TransferError
+from rpc_magic.namespace import REMOTE
+from rpc_magic.notebook.registry import Registry, Server, address_of
+from rpc_magic.notebook.states import is_immutable, state_of
+from rpc_magic.notebook.sync import is_history
+
+__all__ = ["bind", "bind_fetched", "note_received", "update_in_place"]
+
+_MISSING: Any = object()
+
+
+def bind(
+    run: Run,
+    namespace: dict[str, Any],
+    server: Server,
+    registry: Registry,
+    *,
+    reads: frozenset[str],
+    before: dict[str, Any] | None = None,
+) -> list[str]:
+    """Bind what a cell bound, changed and deleted.
+
+    Args:
+        run: the cell that has ended.
+        namespace: the notebook's variables.
+        server: where it ran.
+        registry: takes the placeholders.
+        reads: names that the cell read.
+        before: the notebook's variables when a background cell started: what was bound here since is left alone.
+
+    Returns:
+        The names that were left alone.
+    """
+    binder = _Binder(run, namespace, server, registry, reads, before)
+    binder.bind_values()
+    binder.bind_placeholders()
+    binder.delete()
+    return binder.left
+
+
+class _Binder:
+    """The binding of one cell's results."""
+
+    def __init__(
+        self,
+        run: Run,
+        namespace: dict[str, Any],
+        server: Server,
+        registry: Registry,
+        reads: frozenset[str],
+        before: dict[str, Any] | None,
+    ) -> None:
+        self._run, self._namespace, self._server, self._registry = run, namespace, server, registry
+        self._reads, self._before = reads, before
+        self.left: list[str] = []
+
+    def _is_free(self, name: str) -> bool:
+        """Tell whether a name may be bound; one that was bound here since a background cell started may not."""
+        if is_history(name):
+            return False
+        before = self._before
+        if before is None or before.get(name, _MISSING) is self._namespace.get(name, _MISSING):
+            return True
+        self.left.append(name)
+        self._server.ledger.forget(name)
+        return False
+
+    def bind_values(self) -> None:
+        """Bind what came as values; what they share stays shared."""
+        run, namespace = self._run, self._namespace
+        outputs = run.result.outputs
+        replaced: dict[int, Any] = {}
+        for name in sorted(outputs, key=lambda name: name not in run.mutated):
+            if not self._is_free(name):
+                continue
+            value = outputs[name]
+            if id(value) in replaced:
+                namespace[name] = replaced[id(value)]
+            elif name in run.mutated and update_in_place(namespace.get(name), value):
+                replaced[id(value)] = namespace[name]
+            else:
+                namespace[name] = value
+            note_received(self._server, namespace, name)
+            self._server.reads.pop(name, None)
+
+    def bind_placeholders(self) -> None:
+        """Bind placeholders for what stayed there."""
+        namespace, ledger = self._namespace, self._server.ledger
+        for name, value in self._run.kept.items():
+            if not self._is_free(name):
+                continue
+            module = _module_here(value)
+            if module is not None:
+                namespace[name] = module
+                note_received(self._server, namespace, name)
+                continue
+            old = namespace.get(name)
+            names = [name]
+            if name in self._run.mutated and old is not None and not is_immutable(old):
+                # The object itself was changed there: whatever name it has here, its value is there now.
+                names += [
+                    n for n, v in namespace.items() if v is old and n != name and ledger.held(n) is not None
+                ]
+            else:
+                old = None
+            for one in names:
+                is_alias = one != name and one not in self._run.kept
+                namespace[one] = value if is_alias else self._run.kept[one]
+                ledger.remote(one)
+            self._registry.placed[value] = None if type(old) is RemoteValue else old
+            self._server.reads[name] = self._reads
+
+    def delete(self) -> None:
+        """Delete what the cell deleted, unless it has become something else here."""
+        for name in self._run.deleted:
+            state = self._server.ledger.held(name)
+            if name in self._namespace and self._is_free(name) and self._is_as_synchronised(name, state):
+                del self._namespace[name]
+            self._server.ledger.forget(name)
+            self._server.reads.pop(name, None)
+
+    def _is_as_synchronised(self, name: str, state: Any) -> bool:
+        value = self._namespace[name]
+        if type(value) is RemoteValue:
+            return address_of(value) == (self._server.ticket, f"={name}")
+        if state is None or state is REMOTE:
+            return False
+        try:
+            return bool(state_of(value, self._namespace).key == state)
+        except TransferError:
+            return False
+
+
+def _module_here(value: RemoteValue) -> ModuleType | None:
+    """Return the module that a placeholder stands for, where it is imported here already."""
+    type_name, _, preview = _described(value)
+    name = preview.removeprefix("module ")
+    if type_name != "module" or name == preview or name == "__main__":
+        return None
+    return sys.modules.get(name)
+
+
+def _described(value: RemoteValue) -> tuple[str, str, str]:
+    """Return type, extent and preview of what a placeholder stands for."""
+    info = value._info  # noqa: SLF001 - its description has no other door
+    return info.type_name, info.extent, info.preview
+
+
+def note_received(server: Server, namespace: dict[str, Any], name: str) -> None:
+    """Note that the session and the notebook hold the same value of a variable."""
+    try:
+        server.ledger.received(name, state_of(namespace[name], namespace).key)
+    except TransferError:
+        server.ledger.forget(name)
+
+
+def update_in_place(old: Any, new: Any) -> bool:
+    """Give an existing object the content of another of its type; False when its type does not allow that."""
+    if old is None or type(old) is not type(new):
+        return False
+    if isinstance(old, (list, bytearray)):
+        old[:] = new
+    elif isinstance(old, (dict, set)):
+        old.clear()
+        old.update(new)
+    elif isinstance(old, deque) and old.maxlen == new.maxlen:
+        old.clear()
+        old.extend(new)
+    elif _is_array(old) and old.shape == new.shape and old.dtype == new.dtype and old.flags.writeable:
+        old[...] = new
+    else:
+        return False
+    return True
+
+
+def _is_array(value: Any) -> bool:
+    kind = type(value)
+    return kind.__module__ == "numpy" and kind.__name__ == "ndarray"
+
+
+def bind_fetched(
+    shell: Any, registry: Registry, server: Server, fetched: Iterable[tuple[RemoteValue, Any]]
+) -> None:
+    """Bind fetched values wherever their placeholders stand: in variables, in ``Out`` and in ``_``.
+
+    Args:
+        shell: IPython's shell.
+        registry: knows the objects that the placeholders replaced.
+        server: where they came from.
+        fetched: placeholders and values.
+    """
+    for placeholder, fresh in fetched:
+        old = registry.placed.pop(placeholder, None)
+        value = old if update_in_place(old, fresh) else fresh
+        for name, bound in list(shell.user_ns.items()):
+            if bound is placeholder:
+                shell.user_ns[name] = value
+                if not is_history(name):
+                    note_received(server, shell.user_ns, name)
+        history = shell.user_ns.get("_oh", {})
+        for number, shown in list(history.items()):
+            if shown is placeholder:
+                history[number] = value
+        for name in ("_", "__", "___"):
+            if getattr(shell.displayhook, name, None) is placeholder:
+                setattr(shell.displayhook, name, value)

@@ -1,0 +1,186 @@
+"""Runs cells and expressions on a server for the magics: send what they need, wait, bind what they did."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from rpc_magic.client import RemoteValue
+from rpc_magic.client.running import Run
+from rpc_magic.client.values import human_size
+from rpc_magic.notebook.binding import bind
+from rpc_magic.notebook.config import Config
+from rpc_magic.notebook.errors import prepare
+from rpc_magic.notebook.registry import Registry, Server
+from rpc_magic.notebook.render import show_here
+from rpc_magic.notebook.sync import Plan, explain_missing, note_sent, plan_automatic, plan_explicit
+from rpc_magic.wire import messages
+from rpc_magic.wire.handshake import Role
+
+__all__ = ["CellOptions", "Runner"]
+
+
+@dataclass(frozen=True)
+class CellOptions:
+    """How a cell shall run.
+
+    Attributes:
+        inputs: the variables to send; None finds them.
+        outputs: the variables to bring back as values; None leaves it to what the cell does.
+        timeout: seconds after which it is interrupted; None for no limit.
+    """
+
+    inputs: tuple[str, ...] | None = None
+    outputs: tuple[str, ...] | None = None
+    timeout: float | None = None
+
+
+class Runner:
+    """Runs cells of one notebook.
+
+    Args:
+        shell: IPython's shell.
+        registry: the connected servers.
+        config: the notebook's settings.
+    """
+
+    def __init__(self, shell: Any, registry: Registry, config: Config) -> None:
+        self.shell, self.registry, self.config = shell, registry, config
+
+    def run_cell(self, server: Server, cell: str, options: CellOptions) -> Any:
+        """Run a cell and return the value of its last expression.
+
+        Raises:
+            Exception: the cell's own.
+            TransferError: a variable that it names cannot travel; nothing was run.
+        """
+        try:
+            plan = self.plan(server, cell, options)
+            run = self._send(server, self.request(cell, options, plan), plan, options.timeout)
+            return self.finish(server, plan, run, options)
+        except BaseException as error:
+            raise prepare(error) from None
+
+    def run_expression(self, server: Server, text: str, *, timeout: float | None = None) -> Any:
+        """Evaluate an expression and return its value; one that cannot be had here is returned as placeholder.
+
+        Raises:
+            Exception: the expression's own.
+        """
+        options = CellOptions(timeout=timeout)
+        try:
+            plan = self.plan(server, text, options)
+            request = replace_request(self.request(text, options, plan), expression=True, line_offset=0)
+            run = self._send(server, request, plan, timeout)
+            value = self.finish(server, plan, run, options)
+            return self._here(value) if type(value) is RemoteValue else value
+        except BaseException as error:
+            raise prepare(error) from None
+
+    def _here(self, value: RemoteValue) -> Any:
+        """Return a value itself, or its placeholder where it cannot be had."""
+        try:
+            return value.get()
+        except (TypeError, ImportError) as error:
+            sys.stderr.write(f"rpc_magic: the value stays there: {error}\n")
+            return value
+
+    # ------------------------------------------------------------ steps
+
+    def plan(self, server: Server, cell: str, options: CellOptions) -> Plan:
+        """Decide what to send, and say so when it is much."""
+        namespace = self.shell.user_ns
+        server.connection.attachment.link(Role.DATA)  # raises where there is no session
+        if options.inputs is not None:
+            plan = plan_explicit(options.inputs, namespace, server, self.registry)
+        elif self.config.auto:
+            plan = plan_automatic(self.shell.transform_cell(cell), namespace, server, self.registry)
+        else:
+            plan = Plan()
+        if plan.size > self.config.upload_warning:
+            largest = sorted(plan.sizes, key=plan.sizes.__getitem__, reverse=True)[:3]
+            parts = ", ".join(f"{name} {human_size(plan.sizes[name])}" for name in largest)
+            sys.stderr.write(f"rpc_magic: sending {human_size(plan.size)} to {server.name} ({parts})\n")
+            sys.stderr.flush()
+        return plan
+
+    def request(self, cell: str, options: CellOptions, plan: Plan) -> messages.RunCell:
+        """Return the message that asks for a cell to be run."""
+        is_automatic = self.config.auto and options.outputs is None
+        return messages.RunCell(
+            cell,
+            outputs=options.outputs if options.outputs is not None else None if is_automatic else (),
+            automatic=is_automatic,
+            delete=plan.delete,
+            watch=plan.watch if is_automatic else (),
+            parent=parent_of(self.shell),
+            line_offset=lines_above(self.shell, cell),
+        )
+
+    def _send(self, server: Server, request: messages.RunCell, plan: Plan, timeout: float | None) -> Run:
+        try:
+            run = server.connection.run_cell(
+                request,
+                plan.inputs,
+                lambda message: show_here(self.shell, message),
+                timeout,
+                carry=plan.carry,
+            )
+        except BaseException:
+            # Whether the variables arrived is not known: they will be sent again.
+            for name in plan.inputs:
+                server.ledger.forget(name)
+            raise
+        note_sent(server, plan)
+        return run
+
+    def finish(
+        self, server: Server, plan: Plan, run: Run, options: CellOptions, before: dict[str, Any] | None = None
+    ) -> Any:
+        """Bind what a cell did; return its value, or raise what it raised."""
+        left = bind(run, self.shell.user_ns, server, self.registry, reads=plan.reads, before=before)
+        for note in run.notes:
+            sys.stderr.write(f"rpc_magic: {note}\n")
+        if left:
+            names = ", ".join(left)
+            sys.stderr.write(
+                f"rpc_magic: {names} kept the value bound here while the cell ran; what it made is on {server.name} "
+                f"(%rpc_pull fetches it)\n"
+            )
+        if run.error is not None:
+            explain_missing(run.error, plan)
+            raise run.error
+        value = run.result.value
+        if type(value) is RemoteValue:
+            self.registry.placed.setdefault(value, None)
+        return value
+
+
+def replace_request(request: messages.RunCell, **changes: Any) -> messages.RunCell:
+    """Return a request with some fields changed."""
+    fields = {name: getattr(request, name) for name in request.__struct_fields__}
+    return messages.RunCell(**{**fields, **changes})
+
+
+def parent_of(shell: Any) -> bytes:
+    """Return the notebook's message that caused the running cell (JSON); empty outside notebooks."""
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return b""
+    try:
+        parent = dict(kernel.get_parent() or {})
+        slim = {key: parent.get(key, {}) for key in ("header", "parent_header", "metadata")}
+        return json.dumps({**slim, "content": {}}, default=str).encode()
+    except Exception:  # noqa: BLE001 - without it, only the packages that ask for it miss it
+        return b""
+
+
+def lines_above(shell: Any, cell: str) -> int:
+    """Return the lines above a cell magic's body in the notebook's cell: 1, or more below other cell magics."""
+    history = getattr(getattr(shell, "history_manager", None), "input_hist_raw", None) or [""]
+    raw, body = str(history[-1]).rstrip(), cell.rstrip()
+    if body and raw.endswith(body):
+        return max(1, raw[: len(raw) - len(body)].count("\n"))
+    return 1

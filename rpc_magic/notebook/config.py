@@ -1,0 +1,95 @@
+"""A notebook's settings, as %rpc_config shows and sets them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rpc_magic.client.values import human_size
+from rpc_magic.notebook.errors import UsageError
+from rpc_magic.settings import ClientSettings, WorkerSettings
+
+__all__ = ["Config"]
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+
+
+def _switch(text: str) -> bool:
+    words = {"on": True, "off": False, "true": True, "false": False, "1": True, "0": False}
+    if text.lower() not in words:
+        raise ValueError("on or off")
+    return words[text.lower()]
+
+
+def _size(text: str) -> int:
+    number = text.rstrip("BbKkMmGg ")
+    try:
+        size = float(number) * _UNITS[text[len(number) :].strip().lower()]
+    except (ValueError, KeyError):
+        size = -1
+    if not 0 <= size < float("inf"):
+        raise ValueError("a size, as 250MB or a number of bytes")
+    return int(size)
+
+
+_READERS: dict[str, Callable[[str], Any]] = {"auto": _switch, "upload_warning": _size}
+_MEANINGS = {
+    "auto": "variables travel by themselves; off leaves it to -i and -o",
+    "upload_warning": "above this size of what a cell sends, the size is said first",
+    "eager": "plain values up to this size come back at once (set by the server)",
+}
+
+
+@dataclass
+class Config:
+    """The settings.
+
+    Attributes:
+        auto: variables are chosen from the cell's text.
+        upload_warning: bytes of variables for one cell above which the size is said.
+        eager: bytes up to which plain values come back at once; the session's, and cannot be set.
+    """
+
+    auto: bool = True
+    upload_warning: int = ClientSettings().upload_warning
+    eager: int = WorkerSettings().eager
+
+    def set(self, key: str, text: str) -> None:
+        """Set a setting from what a user typed.
+
+        Raises:
+            UsageError: there is no such setting, or it does not take this value.
+        """
+        self._check(key)
+        reader = _READERS.get(key)
+        if reader is None:
+            raise UsageError(f"{key} cannot be set here: it is the server's")
+        try:
+            setattr(self, key, reader(text))
+        except ValueError as error:
+            raise UsageError(f"{key} takes {error}, not {text!r}") from None
+
+    def show(self, key: str = "") -> str:
+        """Return one setting, or all, as text.
+
+        Raises:
+            UsageError: there is no such setting.
+        """
+        if key:
+            self._check(key)
+        lines = []
+        for name in [key] if key else _MEANINGS:
+            value = getattr(self, name)
+            text = ("on" if value else "off") if isinstance(value, bool) else human_size(value)
+            lines.append(f"{name} = {text}  # {_MEANINGS[name]}")
+        return "\n".join(lines)
+
+    @staticmethod
+    def keys() -> list[str]:
+        """Return the names of the settings."""
+        return list(_MEANINGS)
+
+    def _check(self, key: str) -> None:
+        if key not in _MEANINGS:
+            raise UsageError(f"there is no setting {key!r}; there are {', '.join(_MEANINGS)}")

@@ -1,0 +1,85 @@
+"""Errors as a notebook shows them.
+
+A misuse is one sentence; what was raised on a server is shown as it was rendered there. Neither shows frames of this
+package. Both are raised, so that "Run All", nbclient and papermill stop: IPython's own `UsageError` is only printed,
+which papermill takes for success, so ours is a subclass that renders itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from IPython.core.error import UsageError as IPythonUsageError
+
+from rpc_magic.client.outcomes import RECORD
+from rpc_magic.errors import RpcMagicError
+
+__all__ = ["NOTE", "TracebackHook", "UsageError", "explain", "prepare"]
+
+NOTE = "__rpc_magic_explanation__"
+"""Attribute of an exception: a sentence that is shown below its remote traceback."""
+
+_RENDER = "_render_traceback_"
+
+
+class UsageError(RpcMagicError, IPythonUsageError):  # type: ignore[misc]  # IPython is not typed here
+    """A magic was used in a way that cannot work; the text says which, and what to do."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"UsageError: {self}"]
+
+
+def explain(error: BaseException, sentence: str) -> None:
+    """Have `sentence` shown below the remote traceback of an exception."""
+    with contextlib.suppress(Exception):
+        setattr(error, NOTE, sentence)
+
+
+def rendered(error: BaseException) -> list[str] | None:
+    """Return what to show for an exception; None leaves it to IPython."""
+    record = getattr(error, RECORD, None)
+    if record is not None:
+        lines = list(record.rendered) or record.traceback.splitlines()
+        note = getattr(error, NOTE, "")
+        return [*lines, *(["", note] if note else [])]
+    if isinstance(error, RpcMagicError):
+        return [f"{type(error).__name__}: {error}"]
+    return None
+
+
+def prepare(error: BaseException) -> BaseException:
+    """Make an exception render itself in a notebook; one that is not ours is left as it is."""
+    if rendered(error) is not None and not hasattr(type(error), _RENDER):
+        with contextlib.suppress(Exception):  # a class that takes no attributes still is the user's exception
+            setattr(error, _RENDER, lambda: rendered(error) or [])
+            error.__traceback__ = None
+    return error
+
+
+class TracebackHook:
+    """Shows remote syntax errors and exception groups, of which IPython asks no rendering.
+
+    Args:
+        shell: IPython's shell; its `showtraceback` is wrapped until `remove`.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._original: Callable[..., None] = shell.showtraceback
+        shell.showtraceback = self._show
+
+    def remove(self) -> None:
+        """Put things back as they were; nothing happens when somebody else has wrapped it since."""
+        if self._shell.__dict__.get("showtraceback") == self._show:
+            del self._shell.showtraceback
+
+    def _show(self, exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:
+        error = exc_tuple[1] if exc_tuple else sys.exc_info()[1]
+        if isinstance(error, (SyntaxError, BaseExceptionGroup)) and hasattr(error, RECORD):
+            sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
+            self._shell._showtraceback(type(error), error, rendered(error) or [])  # noqa: SLF001 - the front end's hook
+            return
+        self._original(exc_tuple, *args, **kwargs)

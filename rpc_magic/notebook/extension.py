@@ -1,0 +1,126 @@
+"""What `%load_ext rpc_magic` makes: one object a shell, which holds everything the magics use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any
+
+from rpc_magic.client import Connection, connect
+from rpc_magic.notebook.arguments import as_identifier
+from rpc_magic.notebook.background import Background
+from rpc_magic.notebook.cells import Runner
+from rpc_magic.notebook.config import Config
+from rpc_magic.notebook.errors import TracebackHook, UsageError
+from rpc_magic.notebook.mention import HIDDEN, Fetcher, Mentions
+from rpc_magic.notebook.registry import Registry, Server
+from rpc_magic.notebook.render import show_here
+from rpc_magic.notebook.status import Status
+
+__all__ = ["Extension", "is_watched"]
+
+
+def is_watched(shell: Any) -> bool:
+    """Tell whether somebody may look at a page: a kernel runs, and nobody said that none does."""
+    return hasattr(shell, "kernel") and os.environ.get("RPC_MAGIC_NONINTERACTIVE", "") in {"", "0"}
+
+
+class Extension:
+    """The extension in one shell.
+
+    Args:
+        shell: IPython's shell.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.registry = Registry()
+        self.config = Config()
+        self.runner = Runner(shell, self.registry, self.config)
+        self.background = Background(self.runner)
+        self.fetcher = Fetcher(shell, self.registry)
+        self._mentions = Mentions(shell, self.registry, self.fetcher, self.background.bind_ended)
+        self._hook = TracebackHook(shell)
+        shell.ast_transformers.append(self._mentions)
+
+    def close(self) -> None:
+        """Close all connections and take everything away from the shell."""
+        for name in list(self.registry.servers):
+            self.disconnect(name)
+        self._hook.remove()
+        with contextlib.suppress(ValueError):
+            self.shell.ast_transformers.remove(self._mentions)
+        for namespace in (self.shell.user_ns, self.shell.user_ns_hidden):
+            namespace.pop(HIDDEN, None)
+
+    # ------------------------------------------------------------ servers
+
+    def connect(
+        self,
+        url: str | None,
+        *,
+        name: str | None = None,
+        session: str | None = None,
+        token_file: str | None = None,
+        take: bool = False,
+    ) -> tuple[Server, bool]:
+        """Connect, or keep a connection that was made with the same arguments and is well.
+
+        Returns:
+            The server, and whether it is new.
+
+        Raises:
+            UsageError: the name cannot be one.
+            RpcMagicError: no connection could be made.
+        """
+        arguments = (url, name, session, token_file)
+        if name is not None:
+            self._check_name(name)
+        for server in self.registry.servers.values():
+            if server.arguments == arguments and server.connection.state == "attached" and not take:
+                self.registry.default = server.name
+                return server, False
+        connection = connect(url, name=name, session=session, token_file=token_file, take=take)
+        for server in list(self.registry.servers.values()):
+            if server.name == name or server.arguments == arguments:
+                self.disconnect(server.name)
+        return self._add(connection, name, arguments), True
+
+    def _add(self, connection: Connection, name: str | None, arguments: tuple[Any, ...]) -> Server:
+        if name is None:
+            name = self._free_name(as_identifier(connection.name))
+        connection.name = name
+        connection.show = lambda message, _: show_here(self.shell, message)
+        server = Server(name, connection, arguments, Status(name, connection))
+        self.registry.add(server)
+        return server
+
+    def disconnect(self, name: str) -> None:
+        """Leave a server; its alias magic goes."""
+        server = self.registry.remove(name)
+        magics = self.shell.magics_manager.magics
+        for kind in ("line", "cell"):
+            magics[kind].pop(name, None)
+        server.connection.close()
+        server.status.end()
+
+    def _is_magic(self, name: str) -> bool:
+        return bool(self.shell.find_line_magic(name) or self.shell.find_cell_magic(name))
+
+    def _check_name(self, name: str) -> None:
+        if not name.isidentifier():
+            raise UsageError(f"--name takes a name that is a Python identifier, as gpu; {name!r} is none")
+        if name not in self.registry.servers and self._is_magic(name):
+            raise UsageError(f"--name {name}: there is a magic %%{name} already; choose another name")
+
+    def _free_name(self, name: str) -> str:
+        number, free = 1, name
+        while free in self.registry.servers or self._is_magic(free):
+            number += 1
+            free = f"{name}_{number}"
+        return free
+
+    def restart(self, server: Server) -> None:
+        """Give a session a fresh process; what was in it is gone, and its placeholders say so."""
+        server.connection.restart()
+        server.current_ticket()

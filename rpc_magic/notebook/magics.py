@@ -1,0 +1,169 @@
+"""The magics that connect and run; each reads its line, has the work done elsewhere, and shows what came of it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from IPython.core.magic import (
+    Magics,
+    line_cell_magic,
+    line_magic,
+    magics_class,
+    no_var_expand,
+    output_can_be_silenced,
+)
+from IPython.core.magic_arguments import argument, magic_arguments
+
+from rpc_magic.notebook.arguments import names_of, read_expression, read_line, seconds_of
+from rpc_magic.notebook.cells import CellOptions
+from rpc_magic.notebook.errors import UsageError, prepare
+from rpc_magic.notebook.extension import Extension, is_watched
+from rpc_magic.notebook.registry import Server
+from rpc_magic.notebook.widget import show_widget
+
+__all__ = ["CallMagics"]
+
+
+@magics_class
+class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
+    """%rpc_connect, %rpc_call and the alias magics.
+
+    Args:
+        shell: IPython's shell.
+        extension: does the work.
+    """
+
+    def __init__(self, shell: Any, extension: Extension) -> None:
+        super().__init__(shell)
+        self._extension = extension
+
+    @magic_arguments()
+    @argument(
+        "url", nargs="?", help="URL or name of a server; without it, a server beside this kernel is used"
+    )
+    @argument("--name", help="what to call the server: a Python identifier; also makes the magic %%%%NAME")
+    @argument("--session", help="name of a session that outlives this kernel; without it, a private one")
+    @argument("--token-file", help="file that holds the server's token, mode 0600")
+    @argument("--take", action="store_true", help="take the session over when another client holds it")
+    @argument("--no-widget", action="store_true", help="show the status as a line of text")
+    @no_var_expand
+    @line_magic
+    def rpc_connect(self, line: str) -> None:
+        """Connect to a server, on which %%rpc_call then runs cells.
+
+        Several servers may be connected, each under its own name; the one connected last is the default. Run
+        again with the same arguments, it keeps the connection.
+
+        Examples::
+
+            %rpc_connect
+            %rpc_connect localhost:8000 --name gpu --session training
+        """
+        arguments = read_line(self.rpc_connect, line)
+        try:
+            server, is_new = self._extension.connect(
+                arguments.url,
+                name=arguments.name,
+                session=arguments.session,
+                token_file=arguments.token_file,
+                take=arguments.take,
+            )
+        except Exception as error:
+            raise prepare(error) from None
+        if is_new:
+            self._add_alias(server.name)
+        self._show(server, is_text=arguments.no_widget)
+
+    def _show(self, server: Server, *, is_text: bool) -> None:
+        if is_text or not is_watched(self.shell) or not show_widget(server):
+            sys.stdout.write(f"{server.status.ask()}\n")
+
+    # ------------------------------------------------------------ calls
+
+    @magic_arguments()
+    @argument(
+        "-s", "--server", metavar="NAME", help="where to run it; without it, on the server connected last"
+    )
+    @argument("-i", "--input", metavar="a,b", help="variables to send; without it, those that the cell reads")
+    @argument(
+        "-o",
+        "--output",
+        metavar="x,y",
+        help="variables to bring back; without it, those that the cell changes",
+    )
+    @argument(
+        "--noblock", action="store_true", help="return a live Call at once; %%rpc_result gives its result"
+    )
+    @argument("--timeout", metavar="SEC", help="interrupt the cell after so many seconds; without it, never")
+    @argument("--local", action="store_true", help="run the cell here as well")
+    @no_var_expand
+    @output_can_be_silenced
+    @line_cell_magic
+    def rpc_call(self, line: str, cell: str | None = None) -> Any:
+        """Run this cell, or one expression, on a server.
+
+        The variables and functions that the cell reads are sent, what it binds or changes is here when a later
+        cell mentions it, and what it prints, shows, returns or raises appears as if it had run here.
+
+        As a line magic it takes only -s, and an expression, and returns the expression's value; ``--`` before the
+        expression ends the options.
+
+        Examples::
+
+            %%rpc_call -s gpu
+            model = train(table)
+
+            score = %rpc_call evaluate(model)
+        """
+        if cell is None:
+            name, expression = read_expression(line)
+            return self._expression(name, expression)
+        return self._cell(read_line(self.rpc_call, line), cell)
+
+    def _expression(self, name: str | None, expression: str) -> Any:
+        server = self._extension.registry.get(name)
+        return self._extension.runner.run_expression(server, expression.rstrip().removesuffix(";"))
+
+    def _cell(self, arguments: Any, cell: str) -> Any:
+        server = self._extension.registry.get(arguments.server)
+        options = CellOptions(
+            inputs=names_of(arguments.input, "-i"),
+            outputs=names_of(arguments.output, "-o"),
+            timeout=seconds_of(arguments.timeout),
+        )
+        if arguments.noblock:
+            if options.timeout is not None or arguments.local:
+                raise UsageError("--noblock goes neither with --timeout nor with --local")
+            try:
+                return self._extension.background.start(server, cell, options)
+            except Exception as error:
+                raise prepare(error) from None
+        value = self._extension.runner.run_cell(server, cell, options)
+        if arguments.local:
+            self.shell.run_cell(cell).raise_error()
+        return value
+
+    def _add_alias(self, name: str) -> None:
+        """Make the magic %%NAME of a connected server."""
+
+        @no_var_expand
+        @output_can_be_silenced
+        def alias(line: str, cell: str | None = None) -> Any:
+            if cell is None:
+                if not line.strip():
+                    raise UsageError(f"%{name} needs an expression, as: y = %{name} f(x)")
+                _, expression = read_expression(line)
+                return self._expression(name, expression)
+            arguments = read_line(self.rpc_call, line)
+            if arguments.server not in {None, name}:
+                raise UsageError(f"%%{name} runs on {name}; use %%rpc_call -s {arguments.server}")
+            arguments.server = name
+            return self._cell(arguments, cell)
+
+        alias.__name__ = name
+        alias.__doc__ = (
+            f"Run this cell, or one expression, on the server {name}: %%{name} is %%rpc_call -s {name}, and takes the "
+            f"same options.\n\nExample::\n\n    %%{name}\n    model = train(table)\n"
+        )
+        self.shell.register_magic_function(alias, "line_cell", name)

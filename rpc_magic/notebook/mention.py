@@ -1,0 +1,208 @@
+"""Fetches values that are on a server when a local cell mentions them, before its first statement.
+
+An AST transformer sees each cell. Where the cell mentions names that hold placeholders, it puts one statement before
+the first, which fetches them all or raises, so that nothing else of the cell runs. The transformer itself raises
+nothing: IPython would silently unregister it.
+
+A mention is a name that the cell reads, or that the functions it reads refer to, transitively; the text that our own
+magics send elsewhere is none, nor is help (``?``), nor a name that is only deleted. Code whose names cannot be told
+(``eval(text)``) fetches nothing: there `RemoteValue.get` does.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rpc_magic.client import RemoteValue
+from rpc_magic.errors import RemoteValueError, RpcMagicError, TransferError
+from rpc_magic.namespace import cell_names_of_tree, prelude_index
+from rpc_magic.notebook.binding import bind_fetched
+from rpc_magic.notebook.errors import prepare
+from rpc_magic.notebook.registry import Registry, Server, address_of
+from rpc_magic.notebook.sync import reachable
+
+__all__ = ["HIDDEN", "Fetcher", "Mentions"]
+
+HIDDEN = "_rpc_magic_fetch"
+"""Name of the function, in the notebook's namespace, that the statement put before a cell calls."""
+
+_LINE = re.compile(r"(?m)^(\s*(?:[\w.,\[\]'\" ]+=\s*)?)%(\w+)\b.*$")
+_INNER = re.compile(r"%(rpc_\w+)\b.*", re.DOTALL)
+_CELL = re.compile(r"\s*%%(\w+)")
+
+
+class Fetcher:
+    """Fetches placeholders.
+
+    Args:
+        shell: IPython's shell.
+        registry: the connected servers.
+    """
+
+    def __init__(self, shell: Any, registry: Registry) -> None:
+        self._shell, self._registry = shell, registry
+
+    def __call__(self, names: Iterable[str]) -> None:
+        """Fetch what `names` and the code behind them refer to; bind it.
+
+        Raises:
+            RpcMagicError: something of it cannot be had; the text says what and why.
+        """
+        try:
+            for _ in range(1000):  # what is fetched may refer to more
+                wanted = self.wanted(names)
+                if not wanted:
+                    return
+                self._fetch(wanted)
+        except BaseException as error:
+            raise prepare(error) from None
+
+    def wanted(self, names: Iterable[str]) -> dict[str, RemoteValue]:
+        """Return the placeholders among what `names` and the code behind them refer to."""
+        namespace = self._shell.user_ns
+        if not self._registry.placeholders(namespace):
+            return {}
+        found = reachable(names, namespace)
+        placed = self._registry.placed
+        return {name: v for name, v in found.items() if type(v) is RemoteValue and v in placed}
+
+    def _fetch(self, wanted: dict[str, RemoteValue]) -> None:
+        by_server: dict[str, list[RemoteValue]] = {}
+        for name, value in wanted.items():
+            owner = self._registry.owner(value)
+            if owner is None:
+                raise RemoteValueError(
+                    f"{name} is gone: the session that held it has ended. Make it anew: {value!r}"
+                )
+            values = by_server.setdefault(owner.name, [])
+            if not any(value is other for other in values):
+                values.append(value)
+        for server_name, values in by_server.items():
+            server = self._registry.servers[server_name]
+            bind_fetched(self._shell, self._registry, server, self._fetch_from(server, values, wanted))
+
+    def _fetch_from(
+        self, server: Server, values: list[RemoteValue], wanted: dict[str, RemoteValue]
+    ) -> list[tuple[RemoteValue, Any]]:
+        """Fetch values of one server, variables in one answer so that what they share stays shared."""
+        keys = {address_of(value)[1]: value for value in values}
+        variables = [key[1:] for key in keys if key.startswith("=")]
+        name = next(n for n, v in wanted.items() if v is values[0])
+        try:
+            pulled = server.connection.pull_all(variables, carry=False)
+            if not isinstance(pulled, dict):
+                raise RemoteValueError(
+                    f"{', '.join(variables)} cannot be fetched from {server.name}: {pulled!r}"
+                )
+            fetched = [(keys[f"={variable}"], value) for variable, value in pulled.items()]
+            return fetched + [(value, value.get()) for key, value in keys.items() if not key.startswith("=")]
+        except TransferError as error:
+            raise RemoteValueError(
+                f"the cell mentions a value that is on {server.name} and cannot be fetched: {error}. "
+                f"Use it there, in a %%rpc_call cell"
+            ) from error
+        except RpcMagicError:
+            raise
+        except ImportError as error:
+            raise RemoteValueError(
+                f"{name} is on {server.name} and cannot be loaded here: {error}. Install that package here, or use it "
+                "there, in a %%rpc_call cell"
+            ) from error
+
+
+class Mentions(ast.NodeTransformer):
+    """The transformer; one of `shell.ast_transformers`.
+
+    Args:
+        shell: IPython's shell.
+        registry: the connected servers.
+        fetcher: is called before cells that mention placeholders.
+        before: called before each cell, to bind what background calls have brought.
+    """
+
+    def __init__(
+        self, shell: Any, registry: Registry, fetcher: Fetcher, before: Callable[[], None] = lambda: None
+    ) -> None:
+        self._shell, self._registry, self._fetcher, self._before = shell, registry, fetcher, before
+
+    def visit(self, node: ast.AST) -> Any:
+        """Put the fetching statement into a cell that needs it."""
+        try:
+            self._before()
+            if isinstance(node, (ast.Module, ast.Expression)) and self._registry.placed:
+                return self._with_fetch(node)
+        except Exception:  # noqa: BLE001 - IPython would unregister it; the cell meets a RemoteValue, which says what it is
+            return node
+        return node
+
+    def _with_fetch(self, node: ast.Module | ast.Expression) -> ast.AST:
+        namespace = self._shell.user_ns
+        if not self._registry.placeholders(namespace):
+            return node
+        names = self.mentioned(node)
+        wanted = self._fetcher.wanted(names)
+        if not wanted:
+            return node
+        namespace[HIDDEN] = self._shell.user_ns_hidden[HIDDEN] = self._fetcher
+        if isinstance(node, ast.Expression):  # the statement of %%time, %timeit: there is nowhere to put it
+            self._fetcher(wanted)
+            return node
+        arguments = ast.Tuple([ast.Constant(name) for name in wanted], ast.Load())
+        call = ast.Expr(ast.Call(ast.Name(HIDDEN, ast.Load()), [arguments], []))
+        place = prelude_index(node)
+        ast.fix_missing_locations(ast.copy_location(call, node.body[min(place, len(node.body) - 1)]))
+        node.body.insert(place, call)
+        return node
+
+    def mentioned(self, node: ast.Module | ast.Expression) -> set[str]:
+        """Return the names that a cell mentions."""
+        tree = copy.deepcopy(node)
+        if isinstance(tree, ast.Expression):
+            tree = ast.Module([ast.Expr(tree.body)], [])
+        tree = ast.fix_missing_locations(_WithoutOurs(self._ours()).visit(tree))
+        names = cell_names_of_tree(tree)
+        loaded = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+        return {name for name in names.reads if name not in names.deletes or name in loaded}
+
+    def _ours(self) -> frozenset[str]:
+        return frozenset(self._registry.servers)
+
+
+class _WithoutOurs(ast.NodeTransformer):
+    """Takes the calls of our magics out of a cell, also where they stand in the text of other magics."""
+
+    def __init__(self, aliases: frozenset[str]) -> None:
+        self._aliases = aliases
+
+    def _is_ours(self, name: object) -> bool:
+        return isinstance(name, str) and (name.startswith("rpc_") or name in self._aliases)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        function = node.func
+        if not (
+            isinstance(function, ast.Attribute) and function.attr in {"run_line_magic", "run_cell_magic"}
+        ):
+            return node
+        texts = [a.value for a in node.args if isinstance(a, ast.Constant)]
+        if texts and self._is_ours(texts[0]):
+            return ast.copy_location(ast.Constant(None), node)
+        for argument in node.args[1:]:
+            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                argument.value = self._cleaned(argument.value)
+        return node
+
+    def _cleaned(self, text: str) -> str:
+        """Return the text of another magic without what our magics would send elsewhere."""
+        cell = _CELL.match(text)
+        if cell is not None:
+            if self._is_ours(cell[1]):
+                return ""
+            head, _, body = text.partition("\n")
+            return f"{head}\n{self._cleaned(body)}"
+        text = _LINE.sub(lambda m: f"{m[1]}None" if self._is_ours(m[2]) else m[0], text)
+        return _INNER.sub("None", text) if "\n" not in text else text

@@ -1,0 +1,126 @@
+"""The servers that a notebook is connected to, and the placeholders that stand in it for values on them."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+from rpc_magic.client import Connection, RemoteValue
+from rpc_magic.namespace import Ledger
+from rpc_magic.notebook.errors import UsageError
+from rpc_magic.notebook.status import Status
+
+__all__ = ["Registry", "Server", "address_of"]
+
+
+def address_of(value: RemoteValue) -> tuple[str, str]:
+    """Return the session's ticket (hexadecimal) and the key there of a value that is elsewhere.
+
+    The key of a value that is known by its variable is "=" and the variable's name.
+    """
+    _, (ticket, key) = value.__reduce__()
+    return ticket, key
+
+
+@dataclass(eq=False)
+class Server:
+    """A connected server.
+
+    Attributes:
+        name: what the user calls it.
+        connection: the way to it.
+        arguments: of the %rpc_connect that made it.
+        ledger: what its session holds.
+        reads: for variables that its session bound, the names that the cell that bound them read: the code behind them
+            may refer to these.
+        status: how it is.
+        ticket: the session's that the ledger speaks of.
+    """
+
+    name: str
+    connection: Connection
+    arguments: tuple[Any, ...]
+    status: Status
+    ledger: Ledger = field(default_factory=Ledger)
+    reads: dict[str, frozenset[str]] = field(default_factory=dict)
+    ticket: str = ""
+
+    def __post_init__(self) -> None:
+        self.ticket = self.connection.attachment.ticket.hex()
+
+    def current_ticket(self) -> str:
+        """Return the session's ticket; what was known of an earlier session is forgotten."""
+        ticket = self.connection.attachment.ticket.hex()
+        if ticket != self.ticket:
+            self.ticket = ticket
+            self.ledger.clear()
+            self.reads.clear()
+        return ticket
+
+
+class Registry:
+    """Connected servers by name, the default one, and the placeholders that the notebook's magics made.
+
+    Attributes:
+        servers: by name, in the order in which they were connected.
+        default: name of the one connected last.
+        placed: placeholders that are fetched when they are mentioned, each with the object that it replaced, where that
+            was changed in place there (None otherwise). A `RemoteValue` that the user made is not among them.
+    """
+
+    def __init__(self) -> None:
+        self.servers: dict[str, Server] = {}
+        self.default = ""
+        self.placed: weakref.WeakKeyDictionary[RemoteValue, Any] = weakref.WeakKeyDictionary()
+
+    def add(self, server: Server) -> None:
+        """Add a server; it becomes the default."""
+        self.servers[server.name] = server
+        self.default = server.name
+
+    def remove(self, name: str) -> Server:
+        """Remove a server; the one connected before it becomes the default."""
+        server = self.servers.pop(name)
+        if self.default == name:
+            self.default = next(reversed(self.servers), "")
+        return server
+
+    def get(self, name: str | None) -> Server:
+        """Return a server by name, the default one for None.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if name is None:
+            if not self.servers:
+                raise UsageError(
+                    "no server is connected; run %rpc_connect first (without arguments it starts one beside this kernel)"
+                )
+            return self.servers[self.default]
+        server = self.servers.get(name)
+        if server is None:
+            known = ", ".join(self.servers) or "none"
+            raise UsageError(
+                f"no server is connected under the name {name!r} (connected: {known}); "
+                f"%rpc_connect URL --name {name} connects one"
+            )
+        return server
+
+    def owner(self, value: RemoteValue) -> Server | None:
+        """Return the server on which a value is; None when its session is gone or was never this notebook's."""
+        ticket, _ = address_of(value)
+        for server in self.servers.values():
+            if server.current_ticket() == ticket:
+                return server
+        return None
+
+    def placeholders(self, namespace: dict[str, Any]) -> dict[str, RemoteValue]:
+        """Return the names that hold a placeholder."""
+        if not self.placed:
+            return {}
+        return {
+            name: value
+            for name, value in list(namespace.items())
+            if type(value) is RemoteValue and value in self.placed
+        }

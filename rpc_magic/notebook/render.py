@@ -1,0 +1,64 @@
+"""What a remote call shows, shown here: by the thread that waits as if its own code had shown it, or, for a background
+call, under the cell that started it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from rpc_magic.wire import messages
+
+__all__ = ["background_show", "show_here"]
+
+Show = Callable[[messages.Message], None]
+
+
+def show_here(shell: Any, message: messages.Message) -> None:
+    """Show a message of a call that is waited for, so that ``%%capture`` and ``with output:`` work.
+
+    Args:
+        shell: IPython's shell.
+        message: an output message; others are ignored.
+    """
+    match message:
+        case messages.Stream(name, text):
+            stream = sys.stderr if name == "stderr" else sys.stdout
+            stream.write(text)
+            stream.flush()
+        case messages.Display(data, metadata, transient, update):
+            shell.display_pub.publish(data=data, metadata=metadata, transient=transient, update=update)
+        case messages.ExecuteResult(data, metadata, _):
+            shell.display_pub.publish(data=data, metadata=metadata)
+        case messages.ClearOutput(wait):
+            shell.display_pub.clear_output(wait)
+
+
+def background_show(shell: Any) -> Show:
+    """Return what shows the output of a call that starts now and is not waited for; for use on any thread.
+
+    In a kernel its output goes to the cell that runs now, whatever runs when it comes. Elsewhere it is shown at once.
+    """
+    publisher = shell.display_pub
+    session, socket = getattr(publisher, "session", None), getattr(publisher, "pub_socket", None)
+    if session is None or socket is None:
+        return lambda message: show_here(shell, message)
+    parent = dict(publisher.parent_header or {})
+
+    def show(message: messages.Message) -> None:
+        match message:
+            case messages.Stream(name, text):
+                kind, content = "stream", {"name": name, "text": text}
+            case messages.Display(data, metadata, transient, update):
+                kind = "update_display_data" if update else "display_data"
+                content = {"data": data, "metadata": metadata, "transient": transient}
+            case messages.ExecuteResult(data, metadata, _):
+                kind, content = "display_data", {"data": data, "metadata": metadata, "transient": {}}
+            case messages.ClearOutput(wait):
+                kind, content = "clear_output", {"wait": wait}
+            case _:
+                return
+        session.send(socket, kind, content, parent=parent, ident=kind.encode())
+
+    return show

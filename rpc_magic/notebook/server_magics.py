@@ -1,0 +1,254 @@
+"""The magics that look after servers, sessions and variables."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments
+
+from rpc_magic.notebook.arguments import read_line
+from rpc_magic.notebook.binding import note_received
+from rpc_magic.notebook.errors import UsageError, prepare
+from rpc_magic.notebook.extension import Extension
+from rpc_magic.notebook.registry import Server
+from rpc_magic.notebook.sync import note_sent, plan_explicit
+from rpc_magic.wire import control
+
+__all__ = ["ServerMagics"]
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+@magics_class
+class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
+    """Status, interrupt, restart, disconnect; push, pull, functions, results, settings.
+
+    Args:
+        shell: IPython's shell.
+        extension: does the work.
+    """
+
+    def __init__(self, shell: Any, extension: Extension) -> None:
+        super().__init__(shell)
+        self._extension = extension
+
+    def _server(self, arguments: Any) -> Server:
+        return self._extension.registry.get(getattr(arguments, "name", None) or arguments.server)
+
+    # ------------------------------------------------------------ servers
+
+    @no_var_expand
+    @line_magic
+    def rpc_status(self, line: str) -> None:
+        """Tell how each connected server is, as its supervisor says; it answers while the session computes.
+
+        Example::
+
+            %rpc_status
+        """
+        if line.strip():
+            raise UsageError("%rpc_status takes no arguments; it tells of all connected servers")
+        servers = self._extension.registry.servers
+        if not servers:
+            _say("No server is connected; %rpc_connect connects one.")
+        for server in servers.values():
+            _say(str(server.status.ask()))
+
+    @magic_arguments()
+    @argument("name", nargs="?", help="the server; without it, the one connected last")
+    @argument("-s", "--server", metavar="NAME", help="the same")
+    @no_var_expand
+    @line_magic
+    def rpc_disconnect(self, line: str) -> None:
+        """Leave a server. A private session ends with that; a named one lives on.
+
+        Example::
+
+            %rpc_disconnect gpu
+        """
+        server = self._server(read_line(self.rpc_disconnect, line))
+        self._extension.disconnect(server.name)
+        _say(f"{server.name}: disconnected")
+
+    @magic_arguments()
+    @argument("name", nargs="?", help="the server; without it, the one connected last")
+    @argument("-s", "--server", metavar="NAME", help="the same")
+    @no_var_expand
+    @line_magic
+    def rpc_interrupt(self, line: str) -> None:
+        """Interrupt what runs in a session, as Stop does; for cells that were started with --noblock.
+
+        Example::
+
+            %rpc_interrupt
+        """
+        self._server(read_line(self.rpc_interrupt, line)).connection.interrupt()
+
+    @magic_arguments()
+    @argument("name", nargs="?", help="the server; without it, the one connected last")
+    @argument("-s", "--server", metavar="NAME", help="the same")
+    @no_var_expand
+    @line_magic
+    def rpc_restart(self, line: str) -> None:
+        """Give a session a fresh process. Its variables are gone; the next cell sends again what it needs.
+
+        Example::
+
+            %rpc_restart gpu
+        """
+        server = self._server(read_line(self.rpc_restart, line))
+        try:
+            self._extension.restart(server)
+        except Exception as error:
+            raise prepare(error) from None
+        _say(f"{server.name}: restarted")
+
+    @magic_arguments()
+    @argument("name", nargs="?", help="the server; without it, the one connected last")
+    @argument("-s", "--server", metavar="NAME", help="the same")
+    @no_var_expand
+    @line_magic
+    def rpc_sessions(self, line: str) -> None:
+        """List the sessions of a server.
+
+        Example::
+
+            %rpc_sessions
+        """
+        server = self._server(read_line(self.rpc_sessions, line))
+        attachment = server.connection.attachment
+        try:
+            answer = attachment.control.ask(control.ListSessions(), control.Sessions, attachment.timeout)
+        except Exception as error:
+            raise prepare(error) from None
+        if not isinstance(answer, control.Sessions):
+            raise UsageError(f"{server.name} tells no sessions: {answer.reason}")
+        for one in answer.sessions:
+            mark = " (this one)" if one.name == attachment.session else ""
+            held = f"held by {one.client}" if one.client else "no client"
+            _say(f"{one.name}{mark}: {one.state}, process {one.pid}, {one.age:.0f} s old, {held}")
+
+    # ------------------------------------------------------------ variables
+
+    @magic_arguments()
+    @argument("names", nargs="+", help="variables, separated by commas or spaces")
+    @argument("-s", "--server", metavar="NAME", help="the server; without it, the one connected last")
+    @no_var_expand
+    @line_magic
+    def rpc_push(self, line: str) -> None:
+        """Send variables to a session now, whether a cell reads them or not.
+
+        Example::
+
+            %rpc_push table, settings
+        """
+        arguments = read_line(self.rpc_push, line)
+        server = self._server(arguments)
+        names = _names(arguments.names)
+        try:
+            for name in names:
+                if not server.ledger.is_remote(name):
+                    server.ledger.forget(name)
+            plan = plan_explicit(names, self.shell.user_ns, server, self._extension.registry)
+            server.connection.push(**plan.inputs)
+        except Exception as error:
+            raise prepare(error) from None
+        note_sent(server, plan)
+
+    @magic_arguments()
+    @argument("names", nargs="+", help="variables, separated by commas or spaces")
+    @argument("-s", "--server", metavar="NAME", help="the server; without it, the one connected last")
+    @no_var_expand
+    @line_magic
+    def rpc_pull(self, line: str) -> None:
+        """Fetch variables of a session and bind them here.
+
+        Example::
+
+            %rpc_pull model, score
+        """
+        arguments = read_line(self.rpc_pull, line)
+        server = self._server(arguments)
+        names = _names(arguments.names)
+        try:
+            pulled = server.connection.pull_all(names, carry=False)
+        except Exception as error:
+            raise prepare(error) from None
+        if not isinstance(pulled, dict):
+            raise UsageError(f"{', '.join(names)} cannot be fetched: {pulled!r}")
+        for name, value in pulled.items():
+            self.shell.user_ns[name] = value
+            note_received(server, self.shell.user_ns, name)
+
+    # ------------------------------------------------------------ the rest
+
+    @magic_arguments()
+    @argument("-s", "--server", metavar="NAME", help="the server; without it, the one connected last")
+    @no_var_expand
+    @line_magic
+    def rpc_functions(self, line: str) -> None:
+        """List the functions that a server exposes; call them as ``conn.functions.NAME(...)``.
+
+        Example::
+
+            %rpc_functions
+        """
+        server = self._server(read_line(self.rpc_functions, line))
+        try:
+            functions = server.connection.functions.all()
+        except Exception as error:
+            raise prepare(error) from None
+        if not functions:
+            _say(f"{server.name} exposes no functions.")
+        for name, function in functions.items():
+            doc = (function.__doc__ or "").strip().partition("\n")[0]
+            _say(f"{name}{function.__signature__ or '(...)'}" + (f"  # {doc}" if doc else ""))
+
+    @magic_arguments()
+    @argument("id", nargs="?", help="number of the call; without it, the latest")
+    @no_var_expand
+    @line_magic
+    def rpc_result(self, line: str) -> Any:
+        """Wait for a cell that was started with --noblock; return its value or raise what it raised.
+
+        Example::
+
+            %rpc_result 12
+        """
+        text = read_line(self.rpc_result, line).id
+        if text is not None and not text.isdecimal():
+            raise UsageError(f"%rpc_result takes the number that a Call shows, not {text!r}")
+        return self._extension.background.get(None if text is None else int(text)).result()
+
+    @magic_arguments()
+    @argument("key", nargs="?", help="a setting; without it, all are shown")
+    @argument("value", nargs="?", help="its new value; without it, it is shown")
+    @no_var_expand
+    @line_magic
+    def rpc_config(self, line: str) -> None:
+        """Show or change settings of this notebook.
+
+        Examples::
+
+            %rpc_config
+            %rpc_config upload_warning 1GB
+            %rpc_config auto off
+        """
+        arguments = read_line(self.rpc_config, line)
+        config = self._extension.config
+        if arguments.value is not None:
+            config.set(arguments.key, arguments.value)
+        else:
+            _say(config.show(arguments.key or ""))
+
+
+def _names(words: list[str]) -> list[str]:
+    names = [name for word in words for name in word.split(",") if name]
+    for name in names:
+        if not name.isidentifier():
+            raise UsageError(f"{name!r} is no name of a variable; give names, as: %rpc_push a, b")
+    return names

@@ -1,0 +1,230 @@
+"""What to send before a remote cell.
+
+Decided here, done elsewhere: `plan_automatic` and `plan_explicit` say which variables go, which are watched and which
+are deleted. A variable that the cell itself names and that cannot travel is an error before anything runs. One that
+only code behind it refers to stays behind: that code may never need it, and where it does, the cell's NameError says why
+(`explain_missing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rpc_magic.client import RemoteValue
+from rpc_magic.errors import MissingNameError, RemoteValueError, TransferError
+from rpc_magic.namespace import CellNames, cell_names, is_bookkeeping, referenced_names
+from rpc_magic.notebook.errors import explain
+from rpc_magic.notebook.registry import Registry, Server, address_of
+from rpc_magic.notebook.states import is_immutable, state_of
+
+__all__ = [
+    "Plan",
+    "explain_missing",
+    "is_history",
+    "names_in",
+    "plan_automatic",
+    "plan_explicit",
+    "reachable",
+]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What goes to a session before a cell.
+
+    Attributes:
+        inputs: variables to set.
+        states: their states, to be noted once they are set.
+        sizes: bytes of each.
+        watch: names whose change shall be reported.
+        delete: names to delete.
+        reads: names that the cell reads.
+        left: variables that stay behind, with the reason.
+        carry: functions take the globals they refer to with them.
+    """
+
+    inputs: dict[str, Any] = field(default_factory=dict)
+    states: dict[str, Hashable] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    watch: tuple[str, ...] = ()
+    delete: tuple[str, ...] = ()
+    reads: frozenset[str] = frozenset()
+    left: dict[str, TransferError] = field(default_factory=dict)
+    carry: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes to be sent, about."""
+        return sum(self.sizes.values())
+
+
+def is_history(name: str) -> bool:
+    """Tell whether IPython keeps a result or an input under this name; each side keeps its own."""
+    return name in {"_", "__", "___"} or (name[:1] == "_" and name[1:].isdecimal())
+
+
+def names_in(text: str) -> CellNames:
+    """Return the names in transformed text; nothing for text that is no Python, which fails where it runs."""
+    try:
+        return cell_names(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return CellNames(frozenset(), frozenset(), frozenset(), (), dynamic=False)
+
+
+def reachable(
+    names: Iterable[str], namespace: dict[str, Any], reads: dict[str, frozenset[str]] | None = None
+) -> dict[str, Any]:
+    """Return everything that code which uses `names` can reach by name, as `rpc_magic.namespace.reach` does.
+
+    Args:
+        names: where to start.
+        namespace: the notebook's variables.
+        reads: names that the code behind a value which is elsewhere may refer to.
+    """
+    found: dict[str, Any] = {}
+    todo = list(dict.fromkeys(names))
+    for name in todo:  # grows while it runs: breadth first
+        if name in found or name not in namespace:
+            continue
+        value = namespace[name]
+        if is_bookkeeping(name, value):
+            continue
+        found[name] = value
+        if type(value) is RemoteValue:
+            more: Iterable[str] = (reads or {}).get(name, ())
+        else:
+            more = referenced_names(value, namespace)
+        todo.extend(sorted(set(more).difference(found)))
+    return found
+
+
+def plan_automatic(text: str, namespace: dict[str, Any], server: Server, registry: Registry) -> Plan:
+    """Plan what a cell needs, found from its text.
+
+    Args:
+        text: the cell as the shell has transformed it.
+        namespace: the notebook's variables.
+        server: where it will run.
+        registry: knows where values are that are elsewhere.
+
+    Raises:
+        TransferError: a variable that the cell names cannot travel.
+        RemoteValueError: one of them is gone with its session.
+    """
+    names = names_in(text)
+    server.current_ticket()
+    values = reachable(sorted(names.reads), namespace, server.reads)
+    if names.dynamic:
+        everything = [name for name in namespace if not name.startswith("_")]
+        values.update(reachable(everything, namespace, server.reads))
+    plan = _Builder(namespace, server, registry)
+    for name, value in values.items():
+        plan.consider(name, value, is_named=name in names.reads)
+    return plan.build(names.reads)
+
+
+def plan_explicit(
+    names: Iterable[str], namespace: dict[str, Any], server: Server, registry: Registry
+) -> Plan:
+    """Plan to send exactly these variables.
+
+    Raises:
+        MissingNameError: one of them does not exist.
+        TransferError, RemoteValueError: as `plan_automatic`.
+    """
+    wanted = list(dict.fromkeys(names))
+    missing = tuple(name for name in wanted if name not in namespace)
+    if missing:
+        raise MissingNameError(missing, "here")
+    server.current_ticket()
+    plan = _Builder(namespace, server, registry)
+    for name in wanted:
+        plan.consider(name, namespace[name], is_named=True)
+    return plan.build(frozenset(wanted), carry=True)
+
+
+class _Builder:
+    """A plan in the making."""
+
+    def __init__(self, namespace: dict[str, Any], server: Server, registry: Registry) -> None:
+        self._namespace, self._server, self._registry = namespace, server, registry
+        self._values: dict[str, Any] = {}
+        self._states: dict[str, Hashable] = {}
+        self._sizes: dict[str, int] = {}
+        self._left: dict[str, TransferError] = {}
+
+    def consider(self, name: str, value: Any, *, is_named: bool) -> None:
+        """Take a variable into account; `is_named`: the cell itself mentions it."""
+        if type(value) is RemoteValue:
+            value = self._elsewhere(name, value, is_named=is_named)
+            if value is None:
+                return
+        if type(value) is RemoteValue:
+            state, size = address_of(value), 64
+        else:
+            try:
+                state, size = state_of(value, self._namespace, name)
+            except TransferError as error:
+                if is_named:
+                    raise
+                self._left[name] = error
+                return
+        self._values[name], self._states[name], self._sizes[name] = value, state, size
+
+    def _elsewhere(self, name: str, value: RemoteValue, *, is_named: bool) -> Any:
+        """Return what to send for a value that is elsewhere; None when there is nothing to send."""
+        ticket, key = address_of(value)
+        if ticket == self._server.ticket:
+            return None if key == f"={name}" else value
+        owner = self._registry.owner(value)
+        if owner is None:
+            if is_named:
+                raise RemoteValueError(
+                    f"{name} is gone: the session that held it has ended. Make it anew: {value!r}"
+                )
+            return None
+        fetched = value.get()
+        if value in self._registry.placed:
+            for other, bound in list(self._namespace.items()):
+                if bound is value:
+                    self._namespace[other] = fetched
+        return fetched
+
+    def build(self, reads: frozenset[str], *, carry: bool = False) -> Plan:
+        """Return the plan."""
+        ledger = self._server.ledger
+        sent = set(ledger.to_send(self._states))
+        # What several names share is sent together, so that it stays shared.
+        shared = {id(self._values[name]) for name in sent if not is_immutable(self._values[name])}
+        inputs = {n: v for n, v in self._values.items() if n in sent or id(v) in shared}
+        held = [name for name in self._values if name in inputs or name in ledger.watched([name])]
+        return Plan(
+            inputs=inputs,
+            states={name: self._states[name] for name in inputs},
+            sizes={name: self._sizes[name] for name in inputs},
+            watch=tuple(held),
+            delete=ledger.deleted_here(self._namespace),
+            reads=reads,
+            left=self._left,
+            carry=carry,
+        )
+
+
+def note_sent(server: Server, plan: Plan) -> None:
+    """Note that the session holds what the plan sent, and no longer what it deleted."""
+    for name, state in plan.states.items():
+        server.ledger.sent(name, state)
+        server.reads.pop(name, None)
+    for name in plan.delete:
+        server.ledger.forget(name)
+        server.reads.pop(name, None)
+
+
+def explain_missing(error: BaseException, plan: Plan) -> None:
+    """Have a remote NameError say why the variable is not there, where it stayed behind because it cannot travel."""
+    if isinstance(error, NameError):
+        reason = plan.left.get(getattr(error, "name", None) or "")
+        if reason is not None:
+            explain(error, f"It was not sent: {reason}.")

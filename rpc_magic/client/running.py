@@ -53,10 +53,13 @@ def collect(
     """Return what a cell gave back.
 
     Raises:
+        Exception: the variables to be set first could not be loaded there; the cell was not run.
         ProtocolError: the answer is none.
         TransferError: something cannot be loaded here.
     """
     done = end.outcome
+    if isinstance(done, messages.Failed):
+        raise exception_of(done.error, end.buffers, namespace, is_plain_only=is_plain_only)
     if not isinstance(done, messages.CellDone):
         value_of(done, end.buffers, namespace, is_plain_only=is_plain_only)
         raise ProtocolError(f"{type(done).__name__} is no answer to a cell")

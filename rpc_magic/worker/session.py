@@ -11,6 +11,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 from rpc_magic import serial
@@ -141,9 +142,8 @@ class Session:
     def _info(self, value: object, key: str = "", reason: str = "") -> messages.ValueInfo:
         with self.gate.user_code():
             facts = serial.describe(value)
-        return messages.ValueInfo(
-            key, facts.type_name, facts.size, facts.extent, facts.preview, reason=reason
-        )
+        preview = f"module {value.__name__}" if isinstance(value, ModuleType) else facts.preview
+        return messages.ValueInfo(key, facts.type_name, facts.size, facts.extent, preview, reason=reason)
 
     def _returned(self, value: object, *, carry: bool = True, name: str = "") -> Answer:
         if value is None:
@@ -240,9 +240,8 @@ class Session:
                 self.namespace.update(self.decode(buffers))
             with self.gate.user_code():
                 before = Before(self.namespace, request.watch if request.automatic else ())
-        except BaseException as error:  # noqa: BLE001 - a variable that cannot be loaded, or Stop
-            record = error_record(error, shell=self.shell)
-            return self._done(CellResult(self.shell.execution_count, error, record), began, {}, {})
+        except BaseException as error:  # noqa: BLE001 - a variable that cannot be loaded, or Stop; no cell was run
+            return self.failure(error)
         run = run_expression if request.expression else run_cell
         result = await run(self.shell, request.source, parent=parent, line_offset=request.line_offset)
         if request.automatic and request.outputs is None:

@@ -44,12 +44,12 @@ class CellCall(Call):
             timeout: seconds to wait; None for no limit.
         """
         try:
-            value = super().result(timeout)
+            return super().result(timeout)
         except BaseException as error:
+            prepare(error)
+            raise
+        finally:
             self.owner.bind_ended()
-            raise prepare(error) from None
-        self.owner.bind_ended()
-        return value
 
 
 class Background:
@@ -121,7 +121,7 @@ class Background:
         while self._ended:
             server, plan, run, before = self._ended.popleft()
             with contextlib.suppress(BaseException):  # the cell's own error belongs to its call
-                self._runner.finish(server, plan, run, CellOptions(), before)
+                self._runner.finish(server, plan, run, before)
 
     def get(self, number: int | None) -> CellCall:
         """Return a background cell by its number, the latest for None.

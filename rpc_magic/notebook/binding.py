@@ -151,7 +151,7 @@ def _module_here(value: RemoteValue) -> ModuleType | None:
     """Return the module that a placeholder stands for, where it is imported here already."""
     type_name, _, preview = _described(value)
     name = preview.removeprefix("module ")
-    if type_name != "module" or name == preview or name == "__main__":
+    if type_name != "module" or name in {preview, "__main__"}:
         return None
     return sys.modules.get(name)
 

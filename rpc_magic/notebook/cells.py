@@ -12,7 +12,6 @@ from rpc_magic.client.running import Run
 from rpc_magic.client.values import human_size
 from rpc_magic.notebook.binding import bind
 from rpc_magic.notebook.config import Config
-from rpc_magic.notebook.errors import prepare
 from rpc_magic.notebook.registry import Registry, Server
 from rpc_magic.notebook.render import show_here
 from rpc_magic.notebook.sync import Plan, explain_missing, note_sent, plan_automatic, plan_explicit
@@ -56,12 +55,9 @@ class Runner:
             Exception: the cell's own.
             TransferError: a variable that it names cannot travel; nothing was run.
         """
-        try:
-            plan = self.plan(server, cell, options)
-            run = self._send(server, self.request(cell, options, plan), plan, options.timeout)
-            return self.finish(server, plan, run, options)
-        except BaseException as error:
-            raise prepare(error) from None
+        plan = self.plan(server, cell, options)
+        run = self._send(server, self.request(cell, options, plan), plan, options.timeout)
+        return self.finish(server, plan, run)
 
     def run_expression(self, server: Server, text: str, *, timeout: float | None = None) -> Any:
         """Evaluate an expression and return its value; one that cannot be had here is returned as placeholder.
@@ -70,14 +66,11 @@ class Runner:
             Exception: the expression's own.
         """
         options = CellOptions(timeout=timeout)
-        try:
-            plan = self.plan(server, text, options)
-            request = replace_request(self.request(text, options, plan), expression=True, line_offset=0)
-            run = self._send(server, request, plan, timeout)
-            value = self.finish(server, plan, run, options)
-            return self._here(value) if type(value) is RemoteValue else value
-        except BaseException as error:
-            raise prepare(error) from None
+        plan = self.plan(server, text, options)
+        request = replace_request(self.request(text, options, plan), expression=True, line_offset=0)
+        run = self._send(server, request, plan, timeout)
+        value = self.finish(server, plan, run)
+        return self._here(value) if type(value) is RemoteValue else value
 
     def _here(self, value: RemoteValue) -> Any:
         """Return a value itself, or its placeholder where it cannot be had."""
@@ -136,9 +129,7 @@ class Runner:
         note_sent(server, plan)
         return run
 
-    def finish(
-        self, server: Server, plan: Plan, run: Run, options: CellOptions, before: dict[str, Any] | None = None
-    ) -> Any:
+    def finish(self, server: Server, plan: Plan, run: Run, before: dict[str, Any] | None = None) -> Any:
         """Bind what a cell did; return its value, or raise what it raised."""
         left = bind(run, self.shell.user_ns, server, self.registry, reads=plan.reads, before=before)
         for note in run.notes:

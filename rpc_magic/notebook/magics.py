@@ -5,19 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from IPython.core.magic import (
-    Magics,
-    line_cell_magic,
-    line_magic,
-    magics_class,
-    no_var_expand,
-    output_can_be_silenced,
-)
-from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.core.magic import Magics, magics_class, output_can_be_silenced
 
 from rpc_magic.notebook.arguments import names_of, read_expression, read_line, seconds_of
 from rpc_magic.notebook.cells import CellOptions
-from rpc_magic.notebook.errors import UsageError, prepare
+from rpc_magic.notebook.declaring import Argument, for_both, for_lines, plain_magic
+from rpc_magic.notebook.errors import UsageError
 from rpc_magic.notebook.extension import Extension, is_watched
 from rpc_magic.notebook.registry import Server
 from rpc_magic.notebook.widget import show_widget
@@ -38,17 +31,18 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         super().__init__(shell)
         self._extension = extension
 
-    @magic_arguments()
-    @argument(
-        "url", nargs="?", help="URL or name of a server; without it, a server beside this kernel is used"
+    @for_lines(
+        Argument(
+            "url", nargs="?", help="URL or name of a server; without it, a server beside this kernel is used"
+        ),
+        Argument(
+            "--name", help="what to call the server: a Python identifier; also makes the magic %%%%NAME"
+        ),
+        Argument("--session", help="name of a session that outlives this kernel; without it, a private one"),
+        Argument("--token-file", help="file that holds the server's token, mode 0600"),
+        Argument("--take", action="store_true", help="take the session over when another client holds it"),
+        Argument("--no-widget", action="store_true", help="show the status as a line of text"),
     )
-    @argument("--name", help="what to call the server: a Python identifier; also makes the magic %%%%NAME")
-    @argument("--session", help="name of a session that outlives this kernel; without it, a private one")
-    @argument("--token-file", help="file that holds the server's token, mode 0600")
-    @argument("--take", action="store_true", help="take the session over when another client holds it")
-    @argument("--no-widget", action="store_true", help="show the status as a line of text")
-    @no_var_expand
-    @line_magic
     def rpc_connect(self, line: str) -> None:
         """Connect to a server, on which %%rpc_call then runs cells.
 
@@ -61,16 +55,13 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             %rpc_connect localhost:8000 --name gpu --session training
         """
         arguments = read_line(self.rpc_connect, line)
-        try:
-            server, is_new = self._extension.connect(
-                arguments.url,
-                name=arguments.name,
-                session=arguments.session,
-                token_file=arguments.token_file,
-                take=arguments.take,
-            )
-        except Exception as error:
-            raise prepare(error) from None
+        server, is_new = self._extension.connect(
+            arguments.url,
+            name=arguments.name,
+            session=arguments.session,
+            token_file=arguments.token_file,
+            take=arguments.take,
+        )
         if is_new:
             self._add_alias(server.name)
         self._show(server, is_text=arguments.no_widget)
@@ -81,25 +72,24 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
 
     # ------------------------------------------------------------ calls
 
-    @magic_arguments()
-    @argument(
-        "-s", "--server", metavar="NAME", help="where to run it; without it, on the server connected last"
+    @for_both(
+        Argument(
+            "-s", "--server", metavar="NAME", help="where to run it; without it, on the server connected last"
+        ),
+        Argument(
+            "-i", "--input", metavar="a,b", help="variables to send; without it, those that the cell reads"
+        ),
+        Argument(
+            "-o", "--output", metavar="x,y", help="variables to bring back; without it, those it changes"
+        ),
+        Argument(
+            "--noblock", action="store_true", help="return a live Call at once; %%rpc_result gives its result"
+        ),
+        Argument(
+            "--timeout", metavar="SEC", help="interrupt the cell after so many seconds; without it, never"
+        ),
+        Argument("--local", action="store_true", help="run the cell here as well"),
     )
-    @argument("-i", "--input", metavar="a,b", help="variables to send; without it, those that the cell reads")
-    @argument(
-        "-o",
-        "--output",
-        metavar="x,y",
-        help="variables to bring back; without it, those that the cell changes",
-    )
-    @argument(
-        "--noblock", action="store_true", help="return a live Call at once; %%rpc_result gives its result"
-    )
-    @argument("--timeout", metavar="SEC", help="interrupt the cell after so many seconds; without it, never")
-    @argument("--local", action="store_true", help="run the cell here as well")
-    @no_var_expand
-    @output_can_be_silenced
-    @line_cell_magic
     def rpc_call(self, line: str, cell: str | None = None) -> Any:
         """Run this cell, or one expression, on a server.
 
@@ -135,10 +125,7 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         if arguments.noblock:
             if options.timeout is not None or arguments.local:
                 raise UsageError("--noblock goes neither with --timeout nor with --local")
-            try:
-                return self._extension.background.start(server, cell, options)
-            except Exception as error:
-                raise prepare(error) from None
+            return self._extension.background.start(server, cell, options)
         value = self._extension.runner.run_cell(server, cell, options)
         if arguments.local:
             self.shell.run_cell(cell).raise_error()
@@ -147,8 +134,6 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
     def _add_alias(self, name: str) -> None:
         """Make the magic %%NAME of a connected server."""
 
-        @no_var_expand
-        @output_can_be_silenced
         def alias(line: str, cell: str | None = None) -> Any:
             if cell is None:
                 if not line.strip():
@@ -166,4 +151,4 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             f"Run this cell, or one expression, on the server {name}: %%{name} is %%rpc_call -s {name}, and takes the "
             f"same options.\n\nExample::\n\n    %%{name}\n    model = train(table)\n"
         )
-        self.shell.register_magic_function(alias, "line_cell", name)
+        self.shell.register_magic_function(output_can_be_silenced(plain_magic(alias)), "line_cell", name)

@@ -59,7 +59,8 @@ class Fetcher:
                     return
                 self._fetch(wanted)
         except BaseException as error:
-            raise prepare(error) from None
+            prepare(error)
+            raise
 
     def wanted(self, names: Iterable[str]) -> dict[str, RemoteValue]:
         """Return the placeholders among what `names` and the code behind them refer to."""

@@ -95,7 +95,7 @@ class Registry:
         if name is None:
             if not self.servers:
                 raise UsageError(
-                    "no server is connected; run %rpc_connect first (without arguments it starts one beside this kernel)"
+                    "no server is connected; run %rpc_connect first (alone it starts one beside this kernel)"
                 )
             return self.servers[self.default]
         server = self.servers.get(name)

@@ -1,5 +1,7 @@
-"""What a remote call shows, shown here: by the thread that waits as if its own code had shown it, or, for a background
-call, under the cell that started it.
+"""What a remote call shows, shown here.
+
+The thread that waits for a call shows it as if its own code had; what a background call shows goes under the cell that
+started it.
 """
 
 from __future__ import annotations
@@ -47,6 +49,8 @@ def background_show(shell: Any) -> Show:
     parent = dict(publisher.parent_header or {})
 
     def show(message: messages.Message) -> None:
+        kind: str
+        content: dict[str, Any]
         match message:
             case messages.Stream(name, text):
                 kind, content = "stream", {"name": name, "text": text}

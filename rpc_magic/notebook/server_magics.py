@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
-from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.core.magic import Magics, magics_class
 
 from rpc_magic.notebook.arguments import read_line
 from rpc_magic.notebook.binding import note_received
-from rpc_magic.notebook.errors import UsageError, prepare
+from rpc_magic.notebook.declaring import SERVER, SERVER_NAME, Argument, for_lines
+from rpc_magic.notebook.errors import UsageError
 from rpc_magic.notebook.extension import Extension
 from rpc_magic.notebook.registry import Server
 from rpc_magic.notebook.sync import note_sent, plan_explicit
@@ -41,8 +41,7 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
 
     # ------------------------------------------------------------ servers
 
-    @no_var_expand
-    @line_magic
+    @for_lines()
     def rpc_status(self, line: str) -> None:
         """Tell how each connected server is, as its supervisor says; it answers while the session computes.
 
@@ -58,11 +57,7 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         for server in servers.values():
             _say(str(server.status.ask()))
 
-    @magic_arguments()
-    @argument("name", nargs="?", help="the server; without it, the one connected last")
-    @argument("-s", "--server", metavar="NAME", help="the same")
-    @no_var_expand
-    @line_magic
+    @for_lines(SERVER_NAME, SERVER)
     def rpc_disconnect(self, line: str) -> None:
         """Leave a server. A private session ends with that; a named one lives on.
 
@@ -74,11 +69,7 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         self._extension.disconnect(server.name)
         _say(f"{server.name}: disconnected")
 
-    @magic_arguments()
-    @argument("name", nargs="?", help="the server; without it, the one connected last")
-    @argument("-s", "--server", metavar="NAME", help="the same")
-    @no_var_expand
-    @line_magic
+    @for_lines(SERVER_NAME, SERVER)
     def rpc_interrupt(self, line: str) -> None:
         """Interrupt what runs in a session, as Stop does; for cells that were started with --noblock.
 
@@ -88,11 +79,7 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         """
         self._server(read_line(self.rpc_interrupt, line)).connection.interrupt()
 
-    @magic_arguments()
-    @argument("name", nargs="?", help="the server; without it, the one connected last")
-    @argument("-s", "--server", metavar="NAME", help="the same")
-    @no_var_expand
-    @line_magic
+    @for_lines(SERVER_NAME, SERVER)
     def rpc_restart(self, line: str) -> None:
         """Give a session a fresh process. Its variables are gone; the next cell sends again what it needs.
 
@@ -101,17 +88,10 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             %rpc_restart gpu
         """
         server = self._server(read_line(self.rpc_restart, line))
-        try:
-            self._extension.restart(server)
-        except Exception as error:
-            raise prepare(error) from None
+        self._extension.restart(server)
         _say(f"{server.name}: restarted")
 
-    @magic_arguments()
-    @argument("name", nargs="?", help="the server; without it, the one connected last")
-    @argument("-s", "--server", metavar="NAME", help="the same")
-    @no_var_expand
-    @line_magic
+    @for_lines(SERVER_NAME, SERVER)
     def rpc_sessions(self, line: str) -> None:
         """List the sessions of a server.
 
@@ -121,10 +101,7 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         """
         server = self._server(read_line(self.rpc_sessions, line))
         attachment = server.connection.attachment
-        try:
-            answer = attachment.control.ask(control.ListSessions(), control.Sessions, attachment.timeout)
-        except Exception as error:
-            raise prepare(error) from None
+        answer = attachment.control.ask(control.ListSessions(), control.Sessions, attachment.timeout)
         if not isinstance(answer, control.Sessions):
             raise UsageError(f"{server.name} tells no sessions: {answer.reason}")
         for one in answer.sessions:
@@ -134,11 +111,7 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
 
     # ------------------------------------------------------------ variables
 
-    @magic_arguments()
-    @argument("names", nargs="+", help="variables, separated by commas or spaces")
-    @argument("-s", "--server", metavar="NAME", help="the server; without it, the one connected last")
-    @no_var_expand
-    @line_magic
+    @for_lines(Argument("names", nargs="+", help="variables, separated by commas or spaces"), SERVER)
     def rpc_push(self, line: str) -> None:
         """Send variables to a session now, whether a cell reads them or not.
 
@@ -149,21 +122,14 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         arguments = read_line(self.rpc_push, line)
         server = self._server(arguments)
         names = _names(arguments.names)
-        try:
-            for name in names:
-                if not server.ledger.is_remote(name):
-                    server.ledger.forget(name)
-            plan = plan_explicit(names, self.shell.user_ns, server, self._extension.registry)
-            server.connection.push(**plan.inputs)
-        except Exception as error:
-            raise prepare(error) from None
+        for name in names:
+            if not server.ledger.is_remote(name):
+                server.ledger.forget(name)
+        plan = plan_explicit(names, self.shell.user_ns, server, self._extension.registry)
+        server.connection.push(**plan.inputs)
         note_sent(server, plan)
 
-    @magic_arguments()
-    @argument("names", nargs="+", help="variables, separated by commas or spaces")
-    @argument("-s", "--server", metavar="NAME", help="the server; without it, the one connected last")
-    @no_var_expand
-    @line_magic
+    @for_lines(Argument("names", nargs="+", help="variables, separated by commas or spaces"), SERVER)
     def rpc_pull(self, line: str) -> None:
         """Fetch variables of a session and bind them here.
 
@@ -174,10 +140,7 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         arguments = read_line(self.rpc_pull, line)
         server = self._server(arguments)
         names = _names(arguments.names)
-        try:
-            pulled = server.connection.pull_all(names, carry=False)
-        except Exception as error:
-            raise prepare(error) from None
+        pulled = server.connection.pull_all(names, carry=False)
         if not isinstance(pulled, dict):
             raise UsageError(f"{', '.join(names)} cannot be fetched: {pulled!r}")
         for name, value in pulled.items():
@@ -186,10 +149,7 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
 
     # ------------------------------------------------------------ the rest
 
-    @magic_arguments()
-    @argument("-s", "--server", metavar="NAME", help="the server; without it, the one connected last")
-    @no_var_expand
-    @line_magic
+    @for_lines(SERVER)
     def rpc_functions(self, line: str) -> None:
         """List the functions that a server exposes; call them as ``conn.functions.NAME(...)``.
 
@@ -198,20 +158,14 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             %rpc_functions
         """
         server = self._server(read_line(self.rpc_functions, line))
-        try:
-            functions = server.connection.functions.all()
-        except Exception as error:
-            raise prepare(error) from None
+        functions = server.connection.functions.all()
         if not functions:
             _say(f"{server.name} exposes no functions.")
         for name, function in functions.items():
             doc = (function.__doc__ or "").strip().partition("\n")[0]
             _say(f"{name}{function.__signature__ or '(...)'}" + (f"  # {doc}" if doc else ""))
 
-    @magic_arguments()
-    @argument("id", nargs="?", help="number of the call; without it, the latest")
-    @no_var_expand
-    @line_magic
+    @for_lines(Argument("id", nargs="?", help="number of the call; without it, the latest"))
     def rpc_result(self, line: str) -> Any:
         """Wait for a cell that was started with --noblock; return its value or raise what it raised.
 
@@ -224,11 +178,10 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             raise UsageError(f"%rpc_result takes the number that a Call shows, not {text!r}")
         return self._extension.background.get(None if text is None else int(text)).result()
 
-    @magic_arguments()
-    @argument("key", nargs="?", help="a setting; without it, all are shown")
-    @argument("value", nargs="?", help="its new value; without it, it is shown")
-    @no_var_expand
-    @line_magic
+    @for_lines(
+        Argument("key", nargs="?", help="a setting; without it, all are shown"),
+        Argument("value", nargs="?", help="its new value; without it, it is shown"),
+    )
     def rpc_config(self, line: str) -> None:
         """Show or change settings of this notebook.
 

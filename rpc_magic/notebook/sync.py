@@ -2,8 +2,8 @@
 
 Decided here, done elsewhere: `plan_automatic` and `plan_explicit` say which variables go, which are watched and which
 are deleted. A variable that the cell itself names and that cannot travel is an error before anything runs. One that
-only code behind it refers to stays behind: that code may never need it, and where it does, the cell's NameError says why
-(`explain_missing`).
+only code behind it refers to stays behind: that code may never need it, and where it does, the cell's NameError says
+why (`explain_missing`).
 """
 
 from __future__ import annotations
@@ -162,7 +162,8 @@ class _Builder:
             if value is None:
                 return
         if type(value) is RemoteValue:
-            state, size = address_of(value), 64
+            state: Hashable = address_of(value)
+            size = 64
         else:
             try:
                 state, size = state_of(value, self._namespace, name)

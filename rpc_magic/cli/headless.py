@@ -14,7 +14,7 @@ from nbconvert import HTMLExporter
 __all__ = ["execute"]
 
 _WIDTH = 60
-"""Characters of a cell's first line that a progress line shows."""
+"""Characters of a cell that its progress line shows."""
 
 
 def execute(notebook: Path, page: Path) -> int:
@@ -40,13 +40,20 @@ def execute(notebook: Path, page: Path) -> int:
 
 def _run_cells(content: nbformat.NotebookNode, notebook: Path) -> bool:
     resources = {"metadata": {"path": str(notebook.parent)}}
-    client = NotebookClient(content, timeout=None, kernel_name="python3", resources=resources)
+    client = NotebookClient(
+        content,
+        timeout=None,
+        kernel_name="python3",
+        resources=resources,
+        extra_arguments=[
+            "--log-level=ERROR"
+        ],  # its warnings are about Jupyter's own connection, on loopback here
+    )
     code = [index for index, cell in enumerate(content.cells) if cell.cell_type == "code"]
     with client.setup_kernel():
         for number, index in enumerate(code, 1):
             cell = content.cells[index]
-            first = (cell.source.strip().splitlines() or [""])[0][:_WIDTH]
-            print(f"[{number}/{len(code)}] {first} ... ", end="", flush=True)
+            print(f"[{number}/{len(code)}] {_title(cell.source)} ... ", end="", flush=True)
             start = time.monotonic()
             try:
                 client.execute_cell(cell, index)
@@ -56,6 +63,12 @@ def _run_cells(content: nbformat.NotebookNode, notebook: Path) -> bool:
                 return False
             print(f"{time.monotonic() - start:.1f} s", flush=True)
     return True
+
+
+def _title(source: str) -> str:
+    """Return the first line of a cell; of a cell magic also the first line of what it runs."""
+    lines = [line.strip() for line in source.splitlines() if line.strip()] or [""]
+    return " ".join(lines[: 2 if lines[0].startswith("%%") else 1])[:_WIDTH]
 
 
 def _reason(error: CellExecutionError | DeadKernelError) -> str:

@@ -1,0 +1,218 @@
+"""A real JupyterLab, or Notebook 7, in a real headless Chromium.
+
+Each test has a server, a home folder and a browser profile of its own. What the page does is driven through
+JupyterLab's own commands and buttons; every wait is for a condition.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-sync",
+]
+SETTINGS = {
+    "@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"},
+    "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
+    # Every cell is on the page, also those below the fold.
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none", "scrollPastEnd": False},
+}
+APPS = {
+    "lab": ("jupyterlab", "LabApp", "doc/tree"),
+    "notebook": ("notebook", "JupyterNotebookApp", "notebooks"),
+}
+
+READY = """() => {
+    const panel = window.jupyterapp?.shell.currentWidget;
+    const kernel = panel?.sessionContext?.session?.kernel;
+    return kernel?.status === 'idle' && kernel.connectionStatus === 'connected';
+}"""
+RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
+OUTPUTS = """() => window.jupyterapp.shell.currentWidget.content.widgets
+    .filter(cell => cell.model.type === 'code').map(cell => cell.model.outputs.toJSON())"""
+HEIGHT = """() => {
+    const panel = document.querySelector('.jp-WindowedPanel-outer');
+    return innerHeight + panel.scrollHeight - panel.clientHeight + 20;
+}"""
+
+
+class Notebook:
+    """An open notebook.
+
+    Attributes:
+        page: Playwright's page.
+        timeout: seconds that a wait may take.
+    """
+
+    def __init__(self, page: Any, pictures: Path, timeout: float) -> None:
+        self.page, self.timeout, self._pictures = page, timeout, pictures
+
+    def run_all(self) -> None:
+        """Run > Run All Cells; returns when the last cell is done."""
+        self.page.evaluate(RUN_ALL)
+
+    def run_cell(self, number: int) -> None:
+        """Click into a code cell, counted from 0, and press Shift+Enter; does not wait."""
+        cell = self.page.locator(".jp-CodeCell").nth(number)
+        cell.locator(".jp-InputArea-editor").click()
+        self.page.keyboard.press("Shift+Enter")
+
+    def stop(self) -> None:
+        """Press the Stop button in the toolbar."""
+        self.page.locator("[data-command='notebook:interrupt-kernel']").first.click()
+
+    def output(self, number: int) -> Any:
+        """Return the locator of a code cell's outputs."""
+        return self.page.locator(".jp-CodeCell").nth(number).locator(".jp-OutputArea-output")
+
+    def wait_for_text(self, number: int, text: str) -> None:
+        """Wait until a code cell's outputs show a text."""
+        self.output(number).filter(has_text=text).first.wait_for(timeout=self.timeout * 1000)
+
+    def outputs(self) -> list[list[dict[str, Any]]]:
+        """Return each code cell's outputs, as they would be saved."""
+        return self.page.evaluate(OUTPUTS)
+
+    def errors(self) -> list[str]:
+        """Return the errors that cells raised, and the views that the page could not make."""
+        raised = [
+            f"{out['ename']}: {out['evalue']}"
+            for cell in self.outputs()
+            for out in cell
+            if out["output_type"] == "error"
+        ]
+        broken = self.page.locator(".jp-OutputArea-output").filter(has_text="Error displaying widget")
+        return raised + broken.all_inner_texts()
+
+    def picture(self, name: str, *, whole: bool = False) -> Path:
+        """Take a screenshot, of the whole notebook if asked; return its path."""
+        size = self.page.viewport_size
+        if whole:
+            self.page.set_viewport_size({**size, "height": self.page.evaluate(HEIGHT)})
+        self.page.mouse.move(2, 2)
+        self.page.evaluate("() => document.fonts.ready.then(() => null)")
+        path = self._pictures / f"{name}.png"
+        self.page.screenshot(path=path, animations="disabled", caret="hide")
+        self.page.set_viewport_size(size)
+        return path
+
+
+def _find_browser() -> str:
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        text = "no Chromium is installed (apt-get install chromium, or set CHROMIUM)"
+        if os.environ.get("RPC_MAGIC_REQUIRE_BROWSER") == "1":
+            pytest.fail(text)
+        pytest.skip(text)
+    return found
+
+
+def _start_server(app: str, folder: Path, home: Path) -> subprocess.Popen[bytes]:
+    module, name, _ = APPS[app]
+    config = home / ".jupyter" / "labconfig"
+    config.mkdir(parents=True)
+    (config / "default_setting_overrides.json").write_text(json.dumps(SETTINGS))
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY_", "XDG_"))}
+    environ |= {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"}
+    command = [sys.executable, "-m", module, "--no-browser", "--allow-root", "--ServerApp.port=0"]
+    command += [f"--ServerApp.root_dir={folder}", f"--{name}.expose_app_in_browser=True"]
+    command += ["--LabApp.news_url=None", "--LabApp.extension_manager=readonly"]
+    with (home / "server.log").open("wb") as log:
+        return subprocess.Popen(
+            command, env=environ, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+
+
+def _find_server(process: subprocess.Popen[bytes], home: Path, timeout: float) -> dict[str, Any]:
+    """Wait until the server has written where it listens, and its token."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline and process.poll() is None:
+        for path in home.rglob("jpserver-*.json"):
+            try:
+                return json.loads(path.read_text())
+            except ValueError:
+                continue
+        time.sleep(0.05)
+    raise AssertionError("Jupyter's server did not come up:\n" + (home / "server.log").read_text())
+
+
+def _keep_inside(route: Any) -> None:
+    """Let the page talk to this machine only."""
+    is_inside = route.request.url.startswith(("http://127.0.0.1", "http://localhost", "data:", "blob:"))
+    (route.continue_ if is_inside else route.abort)()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Where screenshots are written: $RPC_MAGIC_SCREENSHOTS, or the test's own folder."""
+    folder = Path(os.environ.get("RPC_MAGIC_SCREENSHOTS") or tmp_path / "screenshots").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def open_notebook(
+    tmp_path: Path, pictures: Path, time_factor: float, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Notebook]]:
+    """Open a notebook: ``open_notebook(PATH or list of cells, app="lab")``."""
+    browser_path = _find_browser()
+    from playwright.sync_api import sync_playwright
+
+    timeout = 60 * time_factor
+    folder, home = tmp_path / "work", tmp_path / "home"
+    folder.mkdir()
+    home.mkdir()
+    servers: list[subprocess.Popen[bytes]] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS, chromium_sandbox=False)
+        page = browser.new_page(viewport={"width": 1100, "height": 1000})
+        page.set_default_timeout(timeout * 1000)
+        page.route("**/*", _keep_inside)
+
+        def open_one(source: Path | list[str], app: str = "lab") -> Notebook:
+            name = source.name if isinstance(source, Path) else "cells.ipynb"
+            if isinstance(source, Path):
+                shutil.copy(source, folder / name)
+            else:
+                _write_cells(source, folder / name)
+            servers.append(_start_server(app, folder, home))
+            where = _find_server(servers[0], home, timeout)
+            page.goto(f"http://127.0.0.1:{where['port']}/{APPS[app][2]}/{name}?token={where['token']}")
+            page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
+            page.locator("#jupyterlab-splash").wait_for(state="detached")
+            page.wait_for_function(READY)
+            return Notebook(page, pictures, timeout)
+
+        try:
+            yield open_one
+        finally:
+            if servers:
+                page.screenshot(path=pictures / f"{request.node.name}-end.png")
+            browser.close()
+            for server in servers:
+                server.terminate()
+                server.wait(timeout)
+
+
+def _write_cells(cells: list[str], path: Path) -> None:
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    content = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata={"kernelspec": kernel}
+    )
+    nbformat.write(content, path)

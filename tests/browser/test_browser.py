@@ -1,0 +1,75 @@
+"""What a person sees: the quickstart in JupyterLab, a remote cell in Notebook 7, the Stop button."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
+
+# Starting a server, a browser and a kernel, and running a whole notebook, on a busy machine.
+pytestmark = pytest.mark.timeout(600)
+
+
+def code_cells(path: Path) -> list[str]:
+    import nbformat
+
+    return [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def test_quickstart_in_lab(open_notebook: Callable[..., Any]) -> None:
+    """Run All in JupyterLab runs the quickstart without an error; the figure and the status are on the page."""
+    notebook = open_notebook(QUICKSTART)
+    notebook.run_all()
+    assert notebook.errors() == []
+
+    cells = code_cells(QUICKSTART)
+    [figure] = [number for number, cell in enumerate(cells) if "plt.show()" in cell]
+    image = notebook.output(figure).locator("img, svg").first
+    image.scroll_into_view_if_needed()
+    box = image.bounding_box()
+    assert box["width"] > 300
+    assert box["height"] > 100
+    assert image.evaluate("image => image.naturalWidth ?? 1") > 0
+    notebook.picture("quickstart-figure")
+
+    [connect] = [number for number, cell in enumerate(cells) if cell.startswith("%rpc_connect")]
+    status = notebook.output(connect).filter(has_text="local").first
+    status.scroll_into_view_if_needed()
+    assert status.is_visible()
+    notebook.picture("quickstart-status")
+    notebook.picture("quickstart", whole=True)
+
+
+def test_remote_cell_in_notebook_7(open_notebook: Callable[..., Any]) -> None:
+    """In Notebook 7 a remote cell's output and value appear under it."""
+    notebook = open_notebook(
+        ["%load_ext rpc_magic", "%rpc_connect", "%%rpc_call\nprint('from', 'there')\n6 * 7"], app="notebook"
+    )
+    notebook.run_all()
+    assert notebook.errors() == []
+    notebook.wait_for_text(2, "from there")
+    notebook.wait_for_text(2, "42")
+    notebook.picture("notebook-7")
+
+
+def test_stop_button(open_notebook: Callable[..., Any]) -> None:
+    """The Stop button ends a sleeping remote cell with KeyboardInterrupt; the next remote cell works."""
+    notebook = open_notebook(
+        [
+            "%load_ext rpc_magic\n%rpc_connect",
+            "%%rpc_call\nimport time\nkept = 41\nprint('now', 'asleep')\ntime.sleep(600)",
+            "%%rpc_call\nprint(kept + 1)",
+        ]
+    )
+    notebook.run_cell(0)
+    notebook.run_cell(1)
+    notebook.wait_for_text(1, "now asleep")
+    notebook.stop()
+    notebook.wait_for_text(1, "KeyboardInterrupt")
+    notebook.picture("stopped")
+    notebook.run_cell(2)
+    notebook.wait_for_text(2, "42")

@@ -82,7 +82,7 @@ def referenced_names(obj: object, namespace: Mapping[str, object]) -> frozenset[
 class _Search:
     """One search behind an object, breadth first."""
 
-    __slots__ = ("budget", "dull", "module", "names", "namespace", "seen", "todo")
+    __slots__ = ("bright", "budget", "dull", "module", "names", "namespace", "seen", "todo")
 
     def __init__(self, namespace: Mapping[str, object]) -> None:
         self.namespace = namespace
@@ -90,7 +90,9 @@ class _Search:
         self.module = namespace.get("__name__", "builtins")
         self.names: set[str] = set()
         self.seen: dict[int, object] = {}
-        self.dull: set[type] = set(_PLAIN)  # types whose instances hold nothing that is looked for
+        # Types sorted so far, by whether their instances can hold anything that is looked for.
+        self.dull: set[type] = set(_PLAIN)
+        self.bright: set[type] = {types.FunctionType, type, dict, list, tuple}
         self.todo: deque[tuple[object, int]] = deque()
         self.budget = MAX_OBJECTS
 
@@ -107,7 +109,10 @@ class _Search:
         taken = 0
         for obj in islice(objects, self.budget):
             taken += 1
-            if type(obj) not in self.dull and id(obj) not in self.seen:
+            cls = type(obj)
+            if cls not in self.bright and (cls in self.dull or self.is_dull(cls)):
+                continue
+            if id(obj) not in self.seen:
                 # The object is kept while its id is: a property may have made it for us alone.
                 self.seen[id(obj)] = obj
                 self.todo.append((obj, depth))
@@ -159,22 +164,23 @@ class _Search:
 
     def other(self, obj: object, cls: type, depth: int) -> None:
         """Look into a container or an instance."""
-        if str(_own(cls, "__module__")).startswith("rpc_magic."):  # what stands for a remote value holds none
-            self.dull.add(cls)
-            return
-        is_container = False
         for kind, items in _CONTAINERS:
             if issubclass(cls, kind):
                 self.add(items(obj), depth + 1)
-                is_container = True
                 break
         if self.is_ours(cls):
             self.add((cls,), depth)
             self.add(_slots(obj, cls), depth + 1)
-        elif not is_container and _own(cls, "__dictoffset__") == 0:
-            self.dull.add(cls)
-            return
         self.add(_attributes(obj), depth + 1)
+
+    def is_dull(self, cls: type) -> bool:
+        """Return whether instances of a class hold nothing that is looked for, and remember it."""
+        # What stands for a remote value holds nothing of the user's.
+        dull = str(_own(cls, "__module__")).startswith("rpc_magic.") or not (
+            _own(cls, "__dictoffset__") or issubclass(cls, _LOOKED_INTO) or self.is_ours(cls)
+        )
+        (self.dull if dull else self.bright).add(cls)
+        return dull
 
     def is_ours(self, cls: type) -> bool:
         """Return whether a class was defined in the namespace."""
@@ -199,6 +205,13 @@ _CONTAINERS: tuple[tuple[type, Any], ...] = (
     (frozenset, _items(frozenset.__iter__)),
     (deque, _items(deque.__iter__)),
 )
+
+
+_LOOKED_INTO: tuple[type, ...] = (
+    *(kind for kind, _ in _CONTAINERS),
+    types.FunctionType, types.MethodType, type, staticmethod, classmethod, property, functools.partial,
+    functools.partialmethod, functools.cached_property,
+)  # fmt: skip
 
 
 def _contents(cells: Iterable[types.CellType]) -> Iterator[object]:

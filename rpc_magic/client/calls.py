@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import html
 import queue
+import threading
 import time
 from collections.abc import Callable, Generator
 from typing import Any
@@ -65,14 +66,18 @@ class Call(concurrent.futures.Future[Any]):
         self._label, self._finish, self._show, self._stop = label, finish, show, stop
         self._began = time.monotonic()
         self._ended = 0.0
+        self._cancelling = threading.RLock()  # a callback that `cancel` runs may cancel too
         self.id = 0
 
     def cancel(self) -> bool:
         """End the call, whether it waits or runs; False when it has ended already."""
-        if not super().cancel():
-            return False
-        self._ended = time.monotonic()
-        self.set_running_or_notify_cancel()
+        with self._cancelling:
+            if self.cancelled():
+                return True
+            if not super().cancel():
+                return False
+            self._ended = time.monotonic()
+            self.set_running_or_notify_cancel()
         self._stop(self.id)
         return True
 

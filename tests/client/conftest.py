@@ -1,0 +1,64 @@
+"""Fixtures for tests with real servers: a private runtime folder, an embedded server, scripts, sessions."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from live import Script, served  # noqa: E402 - the line above makes it findable
+
+import rpc_magic  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runtime_dir() -> Iterator[Path]:
+    """A runtime folder of this test process, its path short enough for sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="rpcm"))
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RPC_MAGIC_RUNTIME_DIR", str(folder))
+    patch.delenv("RPC_MAGIC_TOKEN_FILE", raising=False)
+    yield folder
+    patch.undo()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def conn() -> Iterator[rpc_magic.Connection]:
+    """A connection to the embedded server, shared by the tests of a file."""
+    with rpc_magic.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def fresh() -> Iterator[rpc_magic.Connection]:
+    """A connection with a session of its own."""
+    with rpc_magic.connect() as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A server that runs by itself."""
+    with served() as address:
+        yield address
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Iterator[Callable[..., Script]]:
+    """Start a Python program in a process of its own."""
+    started: list[Script] = []
+
+    def start(text: str, *args: str, **options: tuple[str, ...]) -> Script:
+        started.append(Script(text, tmp_path, *args, **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()

@@ -411,6 +411,8 @@ class Connection:
 
     def define(self, link: Link, f: Callable[..., Any]) -> tuple[bytes, messages.CallFunction]:
         """Make sure that the other side of `link` knows a function in its present state; return its name there."""
+        if not callable(f):
+            raise TypeError(f"a function is called, not a {type(f).__name__}")
         digest, encoded = self._digests.digest(f, self.namespace)
         if digest not in link.known:
             if encoded is None:

@@ -13,7 +13,7 @@ from typing import Protocol
 from rpc_magic.client.interrupts import Deferred
 from rpc_magic.transport.iothread import IoThread
 from rpc_magic.errors import LimitError, ProtocolError, RpcMagicError
-from rpc_magic.settings import WireLimits
+from rpc_magic.settings import WireLimits, WorkerSettings
 from rpc_magic.transport import FrameSocket
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import JOIN, Buffer
@@ -21,6 +21,27 @@ from rpc_magic.wire.frames import JOIN, Buffer
 __all__ = ["Link", "Listener"]
 
 _ids = itertools.count(1)
+_REMEMBERED = WorkerSettings().functions // 2
+"""Functions that a link takes for known: fewer than a session remembers, so that none is forgotten there first."""
+
+
+class _Known:
+    """Digests of functions that the other side has been given; the oldest is forgotten first."""
+
+    def __init__(self) -> None:
+        self._digests: dict[bytes, None] = {}
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._digests
+
+    def add(self, digest: bytes) -> None:
+        self._digests[digest] = None
+        if len(self._digests) > _REMEMBERED:
+            with contextlib.suppress(KeyError, StopIteration, RuntimeError):  # another thread was faster
+                del self._digests[next(iter(self._digests))]
+
+    def discard(self, digest: bytes) -> None:
+        self._digests.pop(digest, None)
 
 
 class Listener(Protocol):
@@ -67,7 +88,7 @@ class Link:
         self._unsent: deque[threading.Event] = deque()  # large frames of which a part waits for the socket
         self._lock = threading.Lock()
         self._gone: Exception | None = None
-        self.known: set[bytes] = set()
+        self.known = _Known()
         io.watch(self)
 
     @property
@@ -181,7 +202,8 @@ class Link:
         if listener is not None and isinstance(message, messages.Output):
             listener.output(message, buffers)
         else:
-            self._on_stray(call, message, buffers)
+            with contextlib.suppress(Exception):  # a broken sys.stdout here must not end the connection
+                self._on_stray(call, message, buffers)
 
     def writable(self) -> bool:
         """Send what waits; True when nothing waits any more."""

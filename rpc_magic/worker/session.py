@@ -172,6 +172,7 @@ class Session:
         except BaseException as error:  # noqa: BLE001 - said when it is called
             function = _Broken(error)
         self._functions[request.digest] = function
+        self._functions.move_to_end(request.digest)
         while len(self._functions) > self._settings.functions:
             self._functions.popitem(last=False)
 

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from rpc_magic import serial
 from rpc_magic.client.controlling import ControlLink
 from rpc_magic.client.dialing import dial
 from rpc_magic.transport.iothread import IoThread
@@ -70,6 +71,7 @@ class Attachment:
         welcome: the server's greeting.
         ticket: the session's, empty bytes before there is one.
         session: its name.
+        code: how functions travel: as source between different versions of Python.
         pong: what the supervisor last said of the session.
         on_change: called on the I/O thread when `state` or `pong` has changed.
     """
@@ -91,6 +93,7 @@ class Attachment:
         self.worker_pid = 0
         self.is_new = False
         self.state = "attached"
+        self.code: serial.CodeMode = "bytecode"
         self.pong: control.Pong | None = None
         self.on_change: Callable[[], None] = lambda: None
         self._client_id = CLIENT_ID
@@ -99,7 +102,7 @@ class Attachment:
         self.control = ControlLink(sock, self.url, self.io, self._hear, self._control_lost)
         try:
             self.welcome = self.control.welcome(max(0.1, deadline - time.monotonic()))
-            self._compare_python()
+            self.code = "bytecode" if self.welcome.python == python_tag() else "source"
             if self.welcome.has_sessions and (session or place.is_embedded or not self.welcome.has_functions):
                 self.link(Role.DATA)
         except BaseException:
@@ -136,8 +139,8 @@ class Attachment:
         link = self._links[role] = Link(
             sock, self.io, self.welcome.payload, lambda detail: self._link_lost(role, detail), self._on_stray
         )
-        if role is Role.DATA and self._is_plain_only:
-            link.send(0, messages.Configure(plain_results=True))
+        if role is Role.DATA and (self._is_plain_only or self.code == "source"):
+            link.send(0, messages.Configure(self._is_plain_only, self.code == "source"))
         return link
 
     def _attach(self, request: control.Control) -> None:
@@ -165,15 +168,6 @@ class Attachment:
             path=tuple(str(Path(entry).absolute()) for entry in sys.path) if is_here else (),
             environ=dict(os.environ) if is_here else {},
         )
-
-    def _compare_python(self) -> None:
-        if self.welcome.has_sessions and self.welcome.python[:2] != python_tag()[:2]:
-            here, there = (f"{tag[0]}.{tag[1]}" for tag in (python_tag(), self.welcome.python))
-            raise ConnectError(
-                self.url,
-                f"it runs Python {there} and this is Python {here}; functions cannot travel between the two yet",
-                f"Use Python {there} here, or start the server with Python {here}.",
-            )
 
     # ------------------------------------------------------------ what is told (I/O thread)
 

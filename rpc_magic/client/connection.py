@@ -101,7 +101,7 @@ class Connection:
     def __init__(self, attachment: Attachment, *, name: str = "", is_plain_only: bool = False) -> None:
         self._attachment = attachment
         self._is_plain_only = is_plain_only
-        self._digests = serial.FunctionDigests()
+        self._digests = serial.FunctionDigests(code=attachment.code)
         self._requests: dict[bytes, messages.CallFunction] = {}
         self.name = name or attachment.welcome.name
         self.functions = Functions(self)
@@ -262,7 +262,7 @@ class Connection:
 
     def put(self, value: Any) -> RemoteValue:
         """Keep a value in the session; pass what is returned to any call without moving the data."""
-        kept = self._request(messages.Put(), serial.encode(value, namespace=self.namespace, name="the value"))
+        kept = self._request(messages.Put(), self.encode(value, name="the value"))
         assert isinstance(kept, RemoteValue)
         return kept
 
@@ -406,7 +406,7 @@ class Connection:
             _, request = self.define(link, f)
             buffers = ()
             if args or kwargs:
-                buffers = serial.encode((args, kwargs), namespace=self.namespace, name="the arguments")
+                buffers = self.encode((args, kwargs), name="the arguments")
         return link.start(listener, request, buffers, wait=wait)
 
     def define(self, link: Link, f: Callable[..., Any]) -> tuple[bytes, messages.CallFunction]:
@@ -417,7 +417,7 @@ class Connection:
         if digest not in link.known:
             if encoded is None:
                 name = getattr(f, "__name__", "the function")
-                encoded = serial.encode(f, namespace=self.namespace, name=name)
+                encoded = self.encode(f, name=name)
             link.send(0, messages.DefineFunction(digest), encoded)
             link.known.add(digest)
         request = self._requests.get(digest)
@@ -476,13 +476,18 @@ class Connection:
             raise ConnectionLostError(self._attachment.url, "the session forgot a function; call again")
         return value_of(outcome, buffers, self.namespace, is_plain_only=self._is_plain_only)
 
+    def encode(self, value: object, *, carry: bool = True, name: str = "") -> list[Buffer]:
+        """Encode an object for the session; see `rpc_magic.serial.encode`."""
+        code = self._attachment.code
+        return serial.encode(value, namespace=self.namespace, carry=carry, name=name, code=code)
+
     def _encode_variables(self, values: dict[str, Any], *, carry: bool = True) -> list[Buffer]:
         """Encode variables together, so that what they share stays shared; name the one that cannot travel."""
         try:
-            return serial.encode(values, namespace=self.namespace, carry=carry)
+            return self.encode(values, carry=carry)
         except TransferError:
             for name, value in values.items():
-                serial.encode(value, namespace=self.namespace, carry=carry, name=name)
+                self.encode(value, carry=carry, name=name)
             raise
 
     def _stop(self, link: Link, number: int) -> None:

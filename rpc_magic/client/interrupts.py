@@ -7,7 +7,7 @@ which costs more than the rest of the block.
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # typeshed has none
 import os
 import threading
 from signal import SIGINT

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from rpc_magic import serial
 from rpc_magic.client.calls import Call
 from rpc_magic.client.outcomes import exception_of, value_of
 from rpc_magic.errors import RpcMagicError
@@ -99,7 +98,7 @@ class Pool(concurrent.futures.Executor):
                 link.send(0, messages.CancelCall(number))
 
         call = Call(getattr(fn, "__name__", repr(fn)), end, lambda *_: None, stop)
-        buffers = serial.encode(items, namespace=connection.namespace, name="the arguments")
+        buffers = connection.encode(items, name="the arguments")
         call.id = link.start(call, messages.MapTask(digest), buffers, wait=True)
         return call
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from rpc_magic.serial.codec import decode, encode
 from rpc_magic.serial.context import reference
 from rpc_magic.serial.digests import FunctionDigests
+from rpc_magic.serial.encoding import CodeMode
 from rpc_magic.serial.facts import Description, describe, is_eager, python_tag
 from rpc_magic.serial.failures import encode_error
 from rpc_magic.serial.plain import decode_plain, encode_plain
@@ -19,6 +20,7 @@ from rpc_magic.serial.tokens import renew_origin
 
 __all__ = [
     "Buffer",
+    "CodeMode",
     "Description",
     "FunctionDigests",
     "decode",

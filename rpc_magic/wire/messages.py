@@ -139,9 +139,14 @@ class Fetch(Message, tag=14, frozen=True):
 
 
 class Configure(Message, tag=15, frozen=True):
-    """First message on a data connection. `plain_results`: send plain data only, keep everything else."""
+    """First message on a data connection, where something is out of the ordinary.
+
+    `plain_results`: send plain data only, keep everything else. `source`: the client runs another Python version,
+    so functions are to be sent as source.
+    """
 
     plain_results: bool = False
+    source: bool = False
 
 
 # ---------------------------------------------------------------- client to worker: at any time

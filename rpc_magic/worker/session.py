@@ -67,6 +67,7 @@ class Session:
         self._values: dict[str, object] = {}
         self._made = 0
         self._plain = False
+        self._code: serial.CodeMode = "bytecode"
         self._actions: dict[type, Callable[[Any, Sequence[Buffer]], Answer | Awaitable[Answer] | None]] = {
             messages.DefineFunction: self._define,
             messages.CallFunction: self._call,
@@ -98,9 +99,7 @@ class Session:
 
     def failure(self, error: BaseException) -> Answer:
         """Return the answer that says what a call raised."""
-        return messages.Failed(error_record(error, shell=self.shell)), serial.encode_error(
-            error, namespace=self.namespace
-        )
+        return messages.Failed(error_record(error, shell=self.shell)), serial.encode_error(error, namespace=self.namespace, code=self._code)
 
     def resolve(self, session: str, key: str) -> object:
         """Return the value that a `RemoteValue` of the client stands for.
@@ -131,7 +130,7 @@ class Session:
 
     def _encode(self, value: object, *, carry: bool = True, name: str = "") -> list[Buffer]:
         with self.gate.user_code():
-            return serial.encode(value, namespace=self.namespace, carry=carry, name=name)
+            return serial.encode(value, namespace=self.namespace, carry=carry, name=name, code=self._code)
 
     def _keep(self, value: object, reason: str = "") -> messages.ValueInfo:
         self._made += 1
@@ -163,6 +162,7 @@ class Session:
 
     def _configure(self, request: messages.Configure, _: Sequence[Buffer]) -> None:
         self._plain = request.plain_results
+        self._code = "source" if request.source else "bytecode"
 
     # ------------------------------------------------------------ functions
 
@@ -294,10 +294,10 @@ class Session:
         if self._plain:
             return self._done_plain(result, began, names, kept, info, deleted)
         exception = (
-            _join(serial.encode_error(result.error, namespace=self.namespace)) if result.error else None
+            _join(serial.encode_error(result.error, namespace=self.namespace, code=self._code)) if result.error else None
         )
         payload = (exception, result.value if value_here else None, names)
-        buffers = serial.encode(payload, namespace=self.namespace, carry=is_asked_for)
+        buffers = serial.encode(payload, namespace=self.namespace, carry=is_asked_for, code=self._code)
         done = messages.CellDone(
             execution_count=result.execution_count,
             duration=time.monotonic() - began,

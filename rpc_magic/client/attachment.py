@@ -85,7 +85,6 @@ class Attachment:
         self._lock = threading.RLock()
         self._links: dict[Role, Link] = {}
         self._error: Exception | None = None
-        self.io = IoThread()
         self.url = place.address.url
         self.timeout = timeout
         self.ticket = b""
@@ -99,6 +98,7 @@ class Attachment:
         self._client_id = CLIENT_ID
         deadline = time.monotonic() + timeout
         sock = dial(place.address, place.token, Role.CONTROL, self._client_id, deadline)
+        self.io = IoThread()
         self.control = ControlLink(sock, self.url, self.io, self._hear, self._control_lost)
         try:
             self.welcome = self.control.welcome(max(0.1, deadline - time.monotonic()))

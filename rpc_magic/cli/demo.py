@@ -91,14 +91,9 @@ def _prepare(notebook: Path, folder: Path) -> Path:
 
 
 def _lab_command(notebook: Path, port: int | None, *, open_browser: bool) -> list[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        str(notebook),
-        f"--ServerApp.root_dir={notebook.parent}",
-        *_LAB,
-    ]
+    command = [sys.executable, "-m", "jupyterlab", *_LAB, f"--ServerApp.root_dir={notebook.parent}"]
+    # The URL that Jupyter prints leads to the notebook too, for those who open it by hand.
+    command.append(f"--LabApp.default_url=/lab/tree/{notebook.name}")
     if port is not None:
         command.append(f"--ServerApp.port={port}")
     if not open_browser:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -145,9 +146,12 @@ def _find_server(process: subprocess.Popen[bytes], home: Path, timeout: float) -
     while time.monotonic() < deadline and process.poll() is None:
         for path in home.rglob("jpserver-*.json"):
             try:
-                return json.loads(path.read_text())
-            except ValueError:
+                found = json.loads(path.read_text())
+                # The file is written a moment before the server listens.
+                socket.create_connection(("127.0.0.1", found["port"]), timeout).close()
+            except (ValueError, ConnectionRefusedError):
                 continue
+            return found
         time.sleep(0.05)
     raise AssertionError("Jupyter's server did not come up:\n" + (home / "server.log").read_text())
 

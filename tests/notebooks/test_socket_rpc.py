@@ -31,7 +31,7 @@ def check(content: nbformat.NotebookNode) -> None:
         'conn.functions.add("2", "3")': repr("2" + "3"),
         "len(answer), answer[-3:]": repr((10_000_001, b"xx!")),
         "sum(call.result() for call in calls)": repr(sum(2 * number for number in range(1000))),
-        'strict.call("add", [1, 2], [3])': repr([1, 2] + [3]),
+        'strict.call("add", [1, 2], [3])': repr([1, 2, 3]),
     }
     words = "\n".join(map(text_of, code_cells(content)))
     for expected in (

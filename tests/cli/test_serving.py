@@ -1,0 +1,103 @@
+"""``rpc-magic serve``: the process, its first line, its options, its end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import rpc_magic
+from rpc_magic.runtime import records
+
+
+def test_first_line_and_process(serve: Callable[..., tuple]) -> None:
+    """The first line is the URL, with a real port; the process that was started is the supervisor itself."""
+    process, url = serve("--port", "0", "--name", "first")
+    assert url.startswith("tcp://127.0.0.1:")
+    assert not url.endswith(":0")
+    assert records.find("first").pid == process.pid
+    with rpc_magic.connect("first") as conn:
+        assert conn.call(pow, 2, 10) == 1024
+        assert conn.info().supervisor_pid == process.pid
+
+
+def test_end(serve: Callable[..., tuple], time_factor: float) -> None:
+    """Ctrl-C ends it with status 0, and its record with it."""
+    process, _ = serve("--port", "0", "--name", "ending")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30 * time_factor)
+    assert process.returncode == 0
+    assert records.find("ending") is None
+
+
+def test_taken_port(serve: Callable[..., tuple], time_factor: float) -> None:
+    """A taken port is told in one sentence that offers `--port 0`."""
+    _, url = serve("--port", "0")
+    port = url.rpartition(":")[2]
+    process, line = serve("--port", port)
+    _, words = process.communicate(timeout=30 * time_factor)
+    assert (process.returncode, line) == (2, "")
+    assert words == f"rpc-magic: port {port} is taken by another program. Use --port 0 to get a free one.\n"
+
+
+def test_taken_name(serve: Callable[..., tuple], time_factor: float) -> None:
+    """A name that another server has is refused."""
+    serve("--port", "0", "--name", "same")
+    process, line = serve("--port", "0", "--name", "same")
+    _, words = process.communicate(timeout=30 * time_factor)
+    assert (process.returncode, line) == (2, "")
+    assert "use another --name" in words
+
+
+def test_unix_socket(serve: Callable[..., tuple], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`--unix` listens on a socket, relative paths from the current folder."""
+    _, url = serve("--unix", "s")
+    assert url == f"unix://{tmp_path}/s"
+    with rpc_magic.connect(url) as conn:
+        assert conn.call(len, "abc") == 3
+
+
+def test_expose(serve: Callable[..., tuple], tmp_path: Path) -> None:
+    """`--expose` makes the public functions of a module of the current folder callable by name."""
+    (tmp_path / "sums.py").write_text("def add(a, b):\n    return a + b\n\n\ndef _hidden():\n    pass\n")
+    _, url = serve("--port", "0", "--expose", "sums")
+    with rpc_magic.connect(url) as conn:
+        assert conn.call("add", 2, 3) == 5
+        with pytest.raises(rpc_magic.UnknownFunctionError, match="'add'"):
+            conn.call("ad", 2, 3)
+        with pytest.raises(rpc_magic.UnknownFunctionError):
+            conn.call("_hidden")
+
+
+def test_expose_a_missing_module(serve: Callable[..., tuple], time_factor: float) -> None:
+    """A module that cannot be imported ends the start with status 2 and its name."""
+    process, line = serve("--port", "0", "--expose", "no_such_module")
+    _, words = process.communicate(timeout=30 * time_factor)
+    assert (process.returncode, line) == (2, "")
+    assert "No module named 'no_such_module'" in words
+
+
+def test_functions_only(serve: Callable[..., tuple], tmp_path: Path) -> None:
+    """With `--no-sessions --arguments data` the exposed functions run on plain data, and nothing else runs."""
+    (tmp_path / "sums.py").write_text("def add(a, b):\n    return a + b\n")
+    _, url = serve("--port", "0", "--expose", "sums", "--no-sessions", "--arguments", "data")
+    with rpc_magic.connect(url) as conn:
+        assert conn.call("add", [1], [2]) == [1, 2]
+        with pytest.raises(rpc_magic.TransferError):
+            conn.call("add", object(), 1)
+        with pytest.raises(rpc_magic.RpcMagicError):
+            conn.run("1 + 1")
+
+
+def test_token_file(serve: Callable[..., tuple], tmp_path: Path) -> None:
+    """With `--token-file` the token is the file's; another one is refused."""
+    path = tmp_path / "token"
+    path.touch(0o600)
+    path.write_text("ab" * 32)
+    _, url = serve("--port", "0", "--token-file", "token")
+    with rpc_magic.connect(url, token="ab" * 32) as conn:
+        assert conn.call(len, "abc") == 3
+    with pytest.raises(rpc_magic.AuthenticationError):
+        rpc_magic.connect(url, token="cd" * 32)

@@ -49,8 +49,9 @@ def collect(
     namespace: dict[str, Any],
     *,
     is_plain_only: bool,
+    is_future: bool = False,
 ) -> Run:
-    """Return what a cell gave back.
+    """Return what a cell gave back; `is_future` as for `exception_of`.
 
     Raises:
         Exception: the variables to be set first could not be loaded there; the cell was not run.
@@ -59,7 +60,9 @@ def collect(
     """
     done = end.outcome
     if isinstance(done, messages.Failed):
-        raise exception_of(done.error, end.buffers, namespace, is_plain_only=is_plain_only)
+        raise exception_of(
+            done.error, end.buffers, namespace, is_future=is_future, is_plain_only=is_plain_only
+        )
     if not isinstance(done, messages.CellDone):
         value_of(done, end.buffers, namespace, is_plain_only=is_plain_only)
         raise ProtocolError(f"{type(done).__name__} is no answer to a cell")
@@ -72,7 +75,9 @@ def collect(
         value = connection.remote_value(done.value)
     error = None
     if done.error is not None:
-        error = exception_of(done.error, exception or (), namespace, is_plain_only=is_plain_only)
+        error = exception_of(
+            done.error, exception or (), namespace, is_future=is_future, is_plain_only=is_plain_only
+        )
     streams = {"stdout": "", "stderr": ""}
     for message in shown:
         if isinstance(message, messages.Stream):

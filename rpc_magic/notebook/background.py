@@ -14,7 +14,6 @@ from typing import Any
 
 from rpc_magic import serial
 from rpc_magic.client import Call
-from rpc_magic.client.outcomes import value_of
 from rpc_magic.client.running import Run, collect
 from rpc_magic.client.waiting import End
 from rpc_magic.errors import RpcMagicError
@@ -86,9 +85,8 @@ class Background:
         show = background_show(runner.shell)
 
         def finish(outcome: messages.Outcome, parts: list[memoryview]) -> Any:
-            if not isinstance(outcome, messages.CellDone):
-                return value_of(outcome, parts, connection.namespace)
-            run = collect(End(outcome, parts), [], connection, connection.namespace, is_plain_only=False)
+            end = End(outcome, parts)
+            run = collect(end, [], connection, connection.namespace, is_plain_only=False, is_future=True)
             self._ended.append((server, plan, run, before))
             if run.error is not None:
                 raise run.error

@@ -169,9 +169,13 @@ def parent_of(shell: Any) -> bytes:
 
 
 def lines_above(shell: Any, cell: str) -> int:
-    """Return the lines above a cell magic's body in the notebook's cell: 1, or more below other cell magics."""
+    """Return the lines above a cell magic's code in the notebook's cell.
+
+    That is 1 for the magic's own line, more below other cell magics, and the empty lines that IPython takes off.
+    """
+    empty = cell[: len(cell) - len(cell.lstrip())].count("\n")
     history = getattr(getattr(shell, "history_manager", None), "input_hist_raw", None) or [""]
     raw, body = str(history[-1]).rstrip(), cell.rstrip()
     if body and raw.endswith(body):
-        return max(1, raw[: len(raw) - len(body)].count("\n"))
-    return 1
+        return max(1, raw[: len(raw) - len(body)].count("\n")) + empty
+    return 1 + empty

@@ -35,7 +35,7 @@ def for_lines(*arguments: Argument) -> _Decorator:
     """Declare a line magic with these arguments; without any, the magic reads its line itself."""
 
     def declare(function: F) -> F:
-        return cast(F, _declared(line_magic(plain_magic(function)), arguments))
+        return cast("F", _declared(line_magic(plain_magic(function)), arguments))
 
     return declare
 
@@ -44,7 +44,7 @@ def for_both(*arguments: Argument) -> _Decorator:
     """Declare a magic for lines and cells; a trailing semicolon silences its value."""
 
     def declare(function: F) -> F:
-        return cast(F, _declared(output_can_be_silenced(line_cell_magic(plain_magic(function))), arguments))
+        return cast("F", _declared(output_can_be_silenced(line_cell_magic(plain_magic(function))), arguments))
 
     return declare
 

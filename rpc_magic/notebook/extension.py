@@ -111,7 +111,7 @@ class Extension:
         if not name.isidentifier():
             raise UsageError(f"--name takes a name that is a Python identifier, as gpu; {name!r} is none")
         if name not in self.registry.servers and self._is_magic(name):
-            raise UsageError(f"--name {name}: there is a magic %%{name} already; choose another name")
+            raise UsageError(f"--name {name}: there is a magic %{name} already; choose another name")
 
     def _free_name(self, name: str) -> str:
         number, free = 1, name

@@ -1,0 +1,217 @@
+"""Variables there and back: `rpc_magic.notebook.sync`, `binding` and `states`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def test_what_a_cell_reads_is_sent_and_what_it_binds_returns(notebook: Any) -> None:
+    """Functions and their globals travel to any depth; small values are here at once."""
+    notebook.good("base = 10\ndef inner(v): return v + base\ndef outer(v): return inner(v) * 2")
+    notebook.good("%%rpc_call\nresult = outer(1)")
+    assert notebook.good("globals()['result']").result == "22"
+
+
+def test_an_edited_helper_is_sent_again(notebook: Any) -> None:
+    """A later cell sees the helper as it is now, also where only another function refers to it."""
+    notebook.good("def helper(): return 1\ndef use(): return helper()")
+    assert notebook.good("%%rpc_call\nuse()").result == "1"
+    notebook.good("def helper(): return 2")
+    assert notebook.good("%%rpc_call\nuse()").result == "2"
+
+
+def test_a_helper_is_found_behind_a_function_that_was_made_there(notebook: Any) -> None:
+    """The names that a remote cell read are looked at again when what it made is used."""
+    notebook.good("def helper(): return 1")
+    notebook.good("%%rpc_call\ndef there(): return helper()")
+    notebook.good("def helper(): return 2")
+    assert notebook.good("%%rpc_call\nthere()").result == "2"
+
+
+def test_a_list_changed_there_is_the_same_list_here(notebook: Any) -> None:
+    """A change in place comes back into the object, so that every reference to it sees it."""
+    notebook.good("items = [1]; other = items; table = {'a': 1}; seen = {1}; raw = bytearray(b'a')")
+    notebook.good("%%rpc_call\nitems.append(2); table['b'] = 2; seen.add(2); raw.extend(b'b')")
+    assert notebook.good("items is other, items, table, seen, raw").result == (
+        "(True, [1, 2], {'a': 1, 'b': 2}, {1, 2}, bytearray(b'ab'))"
+    )
+
+
+def test_shared_objects_stay_shared(notebook: Any) -> None:
+    """Two names of one object are two names of one object there, also when one of them was sent before."""
+    notebook.good("one = [1]; two = one")
+    notebook.good("%%rpc_call\none")
+    assert notebook.good("%%rpc_call\ntwo.append(2)\none is two, one").result == "(True, [1, 2])"
+    assert notebook.good("one is two, one").result == "(True, [1, 2])"
+
+
+def test_an_array_changed_there_is_the_same_array_here(notebook: Any) -> None:
+    """A large value changed in place is fetched into the object that stood here before."""
+    notebook.good("import numpy as np\na = np.zeros(3); b = a")
+    notebook.good("%%rpc_call\na[1] = 5")
+    assert notebook.good("a is b, b.tolist()").result == "(True, [0.0, 5.0, 0.0])"
+
+
+def test_large_values_stay_until_they_are_mentioned(notebook: Any) -> None:
+    """Until then the name holds a placeholder that says what and where it is."""
+    notebook.good("%%rpc_call\nimport numpy as np\nbig = np.arange(10.0)")
+    assert "RemoteValue big: numpy.ndarray" in notebook.good("repr(globals().get('b' + 'ig'))").result
+    assert notebook.good("big.sum()").result == "np.float64(45.0)"
+    assert notebook.good("type(globals()['big']).__name__").result == "'ndarray'"
+
+
+def test_deleting_works_both_ways(notebook: Any) -> None:
+    """A variable deleted on one side is gone on the other."""
+    notebook.good("x = 1; y = 2")
+    notebook.good("%%rpc_call\nx, y\ndel x")
+    assert notebook.run("x").error == "NameError"
+    notebook.good("del y")
+    assert notebook.run("%%rpc_call\n1 + y").error == "NameError"
+
+
+def test_a_deleted_name_that_became_something_else_here_stays(notebook: Any) -> None:
+    """A deletion there takes away only the value that was in step."""
+    notebook.good("x = 1")
+    notebook.good("%%rpc_call\nx")
+    notebook.good("x = 'new'")
+    notebook.good("%%rpc_call -i ''\ndel x")
+    assert notebook.good("x").result == "'new'"
+
+
+def test_nothing_is_sent_twice(notebook: Any) -> None:
+    """A second cell that reads the same value sends little."""
+    notebook.good("import numpy as np\ndata = np.random.default_rng(0).random(200_000)")
+    notebook.good(
+        "def sent(): return get_ipython()._rpc_magic_extension.registry.servers['local']"
+        ".connection.attachment.traffic()[0]"
+    )
+    notebook.good("first = sent()")
+    notebook.good("%%rpc_call\ndata.sum()")
+    notebook.good("second = sent()")
+    notebook.good("%%rpc_call\ndata.sum()")
+    notebook.good("third = sent()")
+    assert notebook.good("second - first > 1_600_000, third - second < 10_000").result == "(True, True)"
+
+
+def test_a_change_here_is_sent(notebook: Any) -> None:
+    """A value changed in place here is sent again."""
+    notebook.good("d = {'a': 1}")
+    notebook.good("%%rpc_call\nd")
+    notebook.good("d['b'] = 2")
+    assert notebook.good("%%rpc_call\nlen(d)").result == "2"
+
+
+def test_what_cannot_travel_is_named_and_nothing_runs(notebook: Any) -> None:
+    """A variable that the cell names and that cannot travel is an error before anything runs."""
+    notebook.good("box = {'a': [1, (i for i in range(3))]}")
+    report = notebook.run("%%rpc_call\nran = True\nbox")
+    assert report.error == "TransferError"
+    assert "box['a'][1] (generator) cannot travel" in report.message
+    assert report.traceback.count("\n") == 0
+    assert notebook.run("ran").error == "NameError"
+
+
+def test_what_only_code_refers_to_may_stay_behind(notebook: Any) -> None:
+    """It is no error unless it is needed; then the NameError says why it is not there."""
+    notebook.good("gen = (i for i in range(3))\ndef f(use): return next(gen) if use else 'fine'")
+    assert notebook.good("%%rpc_call\nf(False)").result == "'fine'"
+    report = notebook.run("%%rpc_call\nf(True)")
+    assert report.error == "NameError"
+    assert "It was not sent: gen (generator) cannot travel" in report.traceback
+
+
+def test_i_sends_exactly_these(notebook: Any) -> None:
+    """With -i nothing else is sent."""
+    notebook.good("a = 1; b = 2")
+    assert notebook.good("%%rpc_call -i a, b\n(a, b)").result == "(1, 2)"
+    notebook.good("c = 3")
+    assert notebook.run("%%rpc_call -i a\nc").error == "NameError"
+
+
+def test_i_of_a_missing_variable(notebook: Any) -> None:
+    """It is one sentence that names them, and nothing runs."""
+    report = notebook.run("%%rpc_call -i nowhere, x\nran = 1")
+    assert report.error == "MissingNameError"
+    assert "'nowhere'" in report.traceback
+    assert report.traceback.count("\n") == 0
+
+
+def test_o_brings_back_exactly_these_as_values(notebook: Any) -> None:
+    """Values come at once, whatever their size; other variables stay there."""
+    notebook.good("%%rpc_call -o x , y\nimport numpy as np\nx = 1; y = np.ones(2); z = 3")
+    assert notebook.good("globals()['x'], type(globals()['y']).__name__, 'z' in dir()").result == (
+        "(1, 'ndarray', False)"
+    )
+    notebook.good("%%rpc_call -o ''\nx = 'there'")
+    assert notebook.good("x").result == "1"
+
+
+def test_o_of_a_name_that_the_cell_did_not_bind(notebook: Any) -> None:
+    """It is an error that names it."""
+    report = notebook.run("%%rpc_call -o nothing\n1")
+    assert report.error == "NameError"
+    assert "'nothing'" in report.message
+
+
+def test_auto_off_sends_and_brings_back_nothing(notebook: Any) -> None:
+    """With the automatic choice off, -i and -o alone decide."""
+    notebook.good("x = 5")
+    notebook.good("%rpc_config auto off")
+    assert notebook.run("%%rpc_call\nx").error == "NameError"
+    assert notebook.good("%%rpc_call -i x\ny = x\nx").result == "5"
+    assert notebook.run("y").error == "NameError"
+
+
+def test_what_a_failed_cell_did_is_here(notebook: Any) -> None:
+    """A cell that raises has bound what it bound before."""
+    assert notebook.run("%%rpc_call\nbefore = 1\n1/0").error == "ZeroDivisionError"
+    assert notebook.good("before").result == "1"
+
+
+def test_a_value_of_one_server_is_used_on_another(notebook: Any) -> None:
+    """It is fetched and sent; the name chooses the server."""
+    notebook.good("%rpc_connect --name two")
+    notebook.good("%%rpc_call -s local\nimport numpy as np\narr = np.arange(4)")
+    assert notebook.good("%%two\nint(arr.sum())").result == "6"
+    assert notebook.good("%rpc_call -s local arr.shape").result == "(4,)"
+
+
+def test_a_large_upload_says_its_size(notebook: Any) -> None:
+    """Above the set size the sizes are said, and the cell runs."""
+    notebook.good("%rpc_config upload_warning 1MB\nimport numpy as np\nlarge = np.zeros(250_000)")
+    report = notebook.good("%%rpc_call\nlarge.size")
+    assert report.result == "250000"
+    assert "sending 2.0 MB to local (large 2.0 MB" in report.err
+
+
+def test_an_input_that_cannot_be_loaded_there(notebook: Any, tmp_path: Any) -> None:
+    """The cell is not run, the error says so, and what was not set is sent again."""
+    notebook.good(
+        "import sys, types\nghost = types.ModuleType('ghost_module')\nclass C: pass\nC.__module__ = 'ghost_module'\n"
+        "ghost.C = C\nsys.modules['ghost_module'] = ghost\ngood, bad = 1, C()"
+    )
+    report = notebook.run("%%rpc_call\nran = good\nbad")
+    notebook.good("del sys.modules['ghost_module']")
+    assert report.error in {"ModuleNotFoundError", None}
+    assert notebook.good("%%rpc_call\ngood").result == "1"
+
+
+def test_a_cell_that_reads_names_from_text_gets_all(notebook: Any) -> None:
+    """Where the names cannot be told, all variables that can travel are sent."""
+    notebook.good("secret = 42; gen = (i for i in ())")
+    assert notebook.good("%%rpc_call\neval('sec' + 'ret')").result == "42"
+
+
+def test_a_module_that_is_here_is_bound_at_once(notebook: Any) -> None:
+    """A remote import of a module that is imported here leaves no placeholder."""
+    notebook.good("import json\n%rpc_call 1")
+    notebook.good("%%rpc_call\nimport json")
+    assert notebook.good("type(globals()['json']).__name__").result == "'module'"
+
+
+def test_history_is_each_sides_own(notebook: Any) -> None:
+    """The results of remote cells are numbered by this notebook."""
+    notebook.good("'here'")
+    notebook.good("%%rpc_call\n'there'")
+    assert notebook.good("_").result == "'there'"
+    assert notebook.good("__").result == "'there'"

@@ -21,16 +21,23 @@ Event = tuple[messages.Message | Exception, list[memoryview]]
 
 
 class Waiter:
-    """A call whose caller waits: events come from the I/O thread and are handled by the caller's own thread.
+    """A call whose caller waits: whoever reads puts events here, the caller's own thread handles them.
 
     Attributes:
+        call: its id; 0 until it has been sent.
         events: output, and at last the outcome or an exception.
     """
 
-    __slots__ = ("events",)
+    __slots__ = ("call", "events")
 
     def __init__(self) -> None:
+        self.call = 0
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+    @property
+    def has_events(self) -> bool:
+        """Something has come that has not been handled."""
+        return not self.events.empty()
 
     def output(self, message: messages.Output, buffers: list[memoryview]) -> None:
         """I/O thread: something the call shows."""
@@ -80,6 +87,20 @@ class Call(concurrent.futures.Future[Any]):
             self.set_running_or_notify_cancel()
         self._stop(self.id)
         return True
+
+    @property
+    def call(self) -> int:
+        """Its id on the connection; the same as `id`."""
+        return self.id
+
+    @call.setter
+    def call(self, number: int) -> None:
+        self.id = number
+
+    @property
+    def has_events(self) -> bool:
+        """It has ended; what it shows is not kept."""
+        return self.done()
 
     @property
     def seconds(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ from rpc_magic import serial
 from rpc_magic.client.attachment import Attachment
 from rpc_magic.client.calls import Call, Waiter
 from rpc_magic.client.functions import Functions
-from rpc_magic.client.link import Link, Listener
+from rpc_magic.client.link import Link
 from rpc_magic.client.locating import embedded, locate
 from rpc_magic.client.outcomes import exception_of, value_of
 from rpc_magic.client.pool import Pool
@@ -127,10 +127,8 @@ class Connection:
             RemoteError: an exception there that could not arrive as its own class.
             SessionDiedError, ConnectionLostError: as they say.
         """
-        waiter = Waiter()
         link = self._link_for(f)
-        number = self._start(link, waiter, f, args, kwargs, wait=False)
-        end = self.wait(waiter, link, number)
+        end = self.exchange(link, *self._call_request(link, f, args, kwargs))
         if isinstance(end.outcome, messages.NeedFunction):
             link.known.discard(end.outcome.digest)
             return self.call(f, *args, **kwargs)
@@ -149,7 +147,8 @@ class Connection:
             lambda message, buffers: self._show_background(link, call.id, message, buffers),
             lambda number: self._stop(link, number),
         )
-        call.id = self._start(link, call, f, args, kwargs, wait=True)
+        request, buffers = self._call_request(link, f, args, kwargs)
+        link.start(call, request, buffers, wait=True)
         return call
 
     def map(
@@ -220,9 +219,7 @@ class Connection:
             carry: functions among `inputs` take the globals they refer to with them.
         """
         buffers = self._encode_variables(inputs, carry=carry) if inputs else []
-        waiter = Waiter()
         link = self._attachment.link(Role.DATA)
-        number = link.start(waiter, request, buffers)
         shown: list[messages.Message] = []
 
         def show(message: messages.Message, parts: list[memoryview]) -> None:
@@ -232,7 +229,7 @@ class Connection:
             else:
                 self.show(message, parts)
 
-        end = self.wait(waiter, link, number, show=show, timeout=timeout)
+        end = self.exchange(link, request, buffers, show=show, timeout=timeout)
         return collect(end, shown, self, self.namespace, is_plain_only=self._is_plain_only)
 
     def push(self, /, **values: Any) -> None:
@@ -384,30 +381,17 @@ class Connection:
             raise UnknownFunctionError(f)
         return self._attachment.link(Role.FUNCTIONS)
 
-    def _start(
-        self,
-        link: Link,
-        listener: Listener,
-        f: Callable[..., Any] | str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        wait: bool,
-    ) -> int:
-        """Send a call; return its id."""
-        request: messages.Message
-        buffers: list[Buffer] | tuple[()]
+    def _call_request(
+        self, link: Link, f: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[messages.Message, Sequence[Buffer]]:
+        """Return the request that calls `f`, and its objects."""
         if isinstance(f, str):
             is_plain = self._attachment.welcome.plain_arguments
-            request = messages.CallExposed(f, is_plain, self._is_plain_only)
             encode = serial.encode_plain if is_plain else serial.encode
-            buffers = encode((args, kwargs), name="the arguments")
-        else:
-            _, request = self.define(link, f)
-            buffers = ()
-            if args or kwargs:
-                buffers = self.encode((args, kwargs), name="the arguments")
-        return link.start(listener, request, buffers, wait=wait)
+            request = messages.CallExposed(f, is_plain, self._is_plain_only)
+            return request, encode((args, kwargs), name="the arguments")
+        _, known = self.define(link, f)
+        return known, self.encode((args, kwargs), name="the arguments") if args or kwargs else ()
 
     def define(self, link: Link, f: Callable[..., Any]) -> tuple[bytes, messages.CallFunction]:
         """Make sure that the other side of `link` knows a function in its present state; return its name there."""
@@ -425,42 +409,45 @@ class Connection:
             request = self._requests[digest] = messages.CallFunction(digest)
         return digest, request
 
-    def wait(
+    def exchange(
         self,
-        waiter: Waiter,
         link: Link,
-        number: int,
+        request: messages.Message,
+        buffers: Sequence[Buffer] = (),
         *,
         show: Callable[[messages.Message, list[memoryview]], None] | None = None,
         timeout: float | None = None,
     ) -> End:
-        """Wait for the end of a call; see `rpc_magic.client.waiting.wait_for`."""
+        """Send a request and wait for its end; see `rpc_magic.client.waiting.wait_for`."""
         if self._attachment.io.is_current:
             raise RpcMagicError(
                 "a callback of a Call must not make blocking calls on the same connection: use submit()"
             )
+        waiter = Waiter()
 
         def hooks() -> Hooks:
             return Hooks(
                 show or self.show,
-                lambda reply: link.send(number, reply),
+                lambda reply: link.send(waiter.call, reply),
                 self.ask,
-                lambda: self._stop(link, number),
-                lambda: link.abandon(number),
+                lambda: self._stop(link, waiter.call),
+                lambda: link.abandon(waiter.call),
             )
 
-        return wait_for(waiter, hooks, timeout)
+        is_stopped = False
+        try:
+            link.start(waiter, request, buffers, lead=timeout is None)
+        except KeyboardInterrupt:
+            if not waiter.call:
+                raise
+            is_stopped = True
+        return wait_for(waiter, hooks, timeout, is_stopped=is_stopped)
 
     def _request(self, message: messages.Message, buffers: list[Buffer] | tuple[()] = ()) -> Any:
-        waiter = Waiter()
-        link = self._attachment.link(Role.DATA)
-        number = link.start(waiter, message, buffers)
-        return self._value(self.wait(waiter, link, number))
+        return self._value(self.exchange(self._attachment.link(Role.DATA), message, buffers))
 
     def _ask_session(self, message: messages.Message) -> messages.Outcome:
-        waiter = Waiter()
-        link = self._attachment.link(Role.DATA)
-        return self.wait(waiter, link, link.start(waiter, message)).outcome
+        return self.exchange(self._attachment.link(Role.DATA), message).outcome
 
     def _value(self, end: End, *, is_future: bool = False) -> Any:
         outcome, buffers = end

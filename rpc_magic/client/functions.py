@@ -6,7 +6,7 @@ import ast
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from rpc_magic.client.calls import Call, Waiter
+from rpc_magic.client.calls import Call
 from rpc_magic.errors import UnknownFunctionError
 from rpc_magic.wire import messages
 from rpc_magic.wire.handshake import Role
@@ -63,8 +63,7 @@ class Functions:
         if not connection.attachment.welcome.has_functions:
             return {}
         link = connection.attachment.link(Role.FUNCTIONS)
-        waiter = Waiter()
-        end = connection.wait(waiter, link, link.start(waiter, messages.ListFunctions()))
+        end = connection.exchange(link, messages.ListFunctions())
         assert isinstance(end.outcome, messages.FunctionList)
         return {info.name: RemoteFunction(connection, info) for info in end.outcome.functions}
 

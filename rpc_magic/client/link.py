@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import select
 import socket
 import threading
 from collections import deque
@@ -21,6 +22,8 @@ from rpc_magic.wire.frames import JOIN, Buffer
 __all__ = ["Link", "Listener"]
 
 _ids = itertools.count(1)
+_LEAD_MS = 5
+"""Milliseconds for which a calling thread reads for itself; then the I/O thread does, so that Ctrl-C is heard."""
 _REMEMBERED = WorkerSettings().functions // 2
 """Functions that a link takes for known: fewer than a session remembers, so that none is forgotten there first."""
 
@@ -45,7 +48,17 @@ class _Known:
 
 
 class Listener(Protocol):
-    """A call, as its link knows it. All of it is called on the I/O thread."""
+    """A call, as its link knows it. Its methods are called on the I/O thread, or on a thread that leads.
+
+    Attributes:
+        call: its id.
+    """
+
+    call: int
+
+    @property
+    def has_events(self) -> bool:
+        """Something has come for it."""
 
     def output(self, message: messages.Output, buffers: list[memoryview]) -> None:
         """Something the call shows."""
@@ -88,6 +101,9 @@ class Link:
         self._unsent: deque[threading.Event] = deque()  # large frames of which a part waits for the socket
         self._lock = threading.Lock()
         self._gone: Exception | None = None
+        self._leading = select.poll() if hasattr(select, "poll") else None
+        if self._leading is not None:
+            self._leading.register(sock, select.POLLIN)
         self.known = _Known()
         io.watch(self)
 
@@ -115,14 +131,17 @@ class Link:
         buffers: Sequence[Buffer] = (),
         *,
         wait: bool = False,
+        lead: bool = False,
     ) -> int:
         """Send a request; its output and outcome go to `listener`.
 
         Args:
-            listener: the call.
+            listener: the call; its `call` is set to its id.
             message: the request.
             buffers: its objects. They are referred to until they have been sent.
             wait: return only when they have been sent, so that the caller may change them.
+            lead: the caller is about to wait for the outcome: where it is the only one, it reads for itself for a
+                moment, which saves two switches of threads.
 
         Returns:
             The call's id.
@@ -130,35 +149,57 @@ class Link:
         Raises:
             LimitError: the objects are larger than what the server takes.
             RpcMagicError: the connection is gone.
+            KeyboardInterrupt: Ctrl-C; the request has been sent when `listener.call` is set.
         """
-        call = next(_ids)
-        self._listeners[call] = listener
-        try:
-            self.send(call, message, buffers, wait=wait)
-        except BaseException:
-            self._listeners.pop(call, None)
-            raise
+        self._check(buffers)
+        encoded = messages.encode(message)
+        sent: threading.Event | None = None
+        with Deferred():
+            call = listener.call = next(_ids)
+            self._listeners[call] = listener
+            if not (lead and len(self._listeners) == 1 and self._io.pause(self)):
+                sent = self._post(call, encoded, buffers)
+            else:
+                try:
+                    sent = self._post(call, encoded, buffers)
+                    if sent is None:
+                        self._lead(listener)
+                finally:
+                    self._io.resume(self, has_unsent=self._frames.has_unsent)
+        if wait and sent is not None and not self._io.is_current:
+            sent.wait()
         return call
 
-    def send(
-        self, call: int, message: messages.Message, buffers: Sequence[Buffer] = (), *, wait: bool = False
-    ) -> None:
-        """Send a message; see `start`."""
+    def send(self, call: int, message: messages.Message, buffers: Sequence[Buffer] = ()) -> None:
+        """Send a message that belongs to `call`, or to none (0)."""
+        self._check(buffers)
+        encoded = messages.encode(message)
+        with Deferred():
+            self._post(call, encoded, buffers)
+
+    def _check(self, buffers: Sequence[Buffer]) -> None:
         if self._gone is not None:
             raise self._gone
-        size = sum(map(len, buffers)) if buffers else 0
-        if size > self._payload:
-            raise LimitError("what is to be sent", size, self._payload, setting="message limit")
-        encoded = messages.encode(message)
-        if size < JOIN:
-            with Deferred():
-                if self._send_now(call, encoded, buffers):
-                    return
+        if buffers:
+            size = sum(map(len, buffers))
+            if size > self._payload:
+                raise LimitError("what is to be sent", size, self._payload, setting="message limit")
+
+    def _post(self, call: int, encoded: bytes, buffers: Sequence[Buffer]) -> threading.Event | None:
+        """Send a small frame at once, have the I/O thread send a large one; return what tells that it has left."""
+        if sum(map(len, buffers)) < JOIN and self._send_now(call, encoded, buffers):
+            return None
         sent = threading.Event()
         self._outbox.append((call, encoded, buffers, sent))
         self._io.do(self._empty_outbox)
-        if wait and not self._io.is_current:
-            sent.wait()
+        return sent
+
+    def _lead(self, listener: Listener) -> None:
+        """Read on the calling thread until something has come for its call, for a moment at most."""
+        while not listener.has_events:
+            if self._leading is None or not self._leading.poll(_LEAD_MS):
+                return
+            self.readable()
 
     def _send_now(self, call: int, encoded: bytes, buffers: Sequence[Buffer]) -> bool:
         """Send a small frame from the calling thread; False when others wait before it."""
@@ -188,9 +229,10 @@ class Link:
             for frame in self._frames.read():
                 self._dispatch(frame.call, messages.decode_answer(frame.message), frame.buffers)
         except EOFError:
-            self._lose("the other side closed it")
+            self._io.do(lambda: self._lose("the other side closed it"))
         except (OSError, ProtocolError) as error:
-            self._lose(str(error))
+            detail = str(error)
+            self._io.do(lambda: self._lose(detail))
 
     def _dispatch(self, call: int, message: messages.Answer, buffers: list[memoryview]) -> None:
         if isinstance(message, messages.Outcome):

@@ -99,7 +99,7 @@ class Pool(concurrent.futures.Executor):
 
         call = Call(getattr(fn, "__name__", repr(fn)), end, lambda *_: None, stop)
         buffers = connection.encode(items, name="the arguments")
-        call.id = link.start(call, messages.MapTask(digest), buffers, wait=True)
+        link.start(call, messages.MapTask(digest), buffers, wait=True)
         return call
 
     def _results(

@@ -43,13 +43,16 @@ class End(NamedTuple):
     buffers: list[memoryview]
 
 
-def wait_for(waiter: Waiter, hooks: Callable[[], Hooks], timeout: float | None = None) -> End:
+def wait_for(
+    waiter: Waiter, hooks: Callable[[], Hooks], timeout: float | None = None, *, is_stopped: bool = False
+) -> End:
     """Wait for the end of a call.
 
     Args:
         waiter: the call.
         hooks: makes the hooks, when they are needed: most calls show nothing and end.
         timeout: seconds; None for no limit.
+        is_stopped: Ctrl-C has come already.
 
     The first Ctrl-C interrupts the call and the wait goes on, so that the session is known to be well afterwards; a
     second one ends the wait. After `timeout` seconds the call is interrupted likewise.
@@ -60,8 +63,8 @@ def wait_for(waiter: Waiter, hooks: Callable[[], Hooks], timeout: float | None =
         Exception: the connection's, when the end will not come.
     """
     first: Event | None = None
-    stops = 0
-    if timeout is None:
+    stops = int(is_stopped)
+    if timeout is None and not stops:
         try:
             first = waiter.events.get()
         except KeyboardInterrupt:

@@ -105,7 +105,7 @@ class Background:
 
         call = CellCall(_label(cell), finish, show_output, stop)
         call.owner = self
-        call.id = link.start(call, request, buffers, wait=True)
+        link.start(call, request, buffers, wait=True)
         note_sent(server, plan)
         self.calls[call.id] = call
         while len(self.calls) > _REMEMBERED:

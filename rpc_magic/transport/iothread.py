@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import socket
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
+
+from rpc_magic.transport.polling import READ, WRITE, make_poller
 
 __all__ = ["Channel", "IoThread"]
 
@@ -35,11 +36,12 @@ class IoThread:
     """The thread; a daemon, started by the first channel."""
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._poller = make_poller()
+        self._channels: dict[int, Channel] = {}
         self._wake_read, self._wake_write = socket.socketpair()
         for end in (self._wake_read, self._wake_write):
             end.setblocking(False)
-        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._poller.watch(self._wake_read.fileno(), READ)
         self._jobs: deque[Callable[[], None]] = deque()
         self._thread: threading.Thread | None = None
         self._is_ending = False
@@ -58,21 +60,39 @@ class IoThread:
 
     def watch(self, channel: Channel) -> None:
         """Read from `channel` from now on; from any thread."""
-        self.do(lambda: self._register(channel, selectors.EVENT_READ))
+
+        def job() -> None:
+            if channel.fileno() >= 0:
+                self._channels[channel.fileno()] = channel
+                self._poller.watch(channel.fileno(), READ)
+
+        self.do(job)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="rpc_magic-io", daemon=True)
             self._thread.start()
 
     def watch_writing(self, channel: Channel) -> None:
         """Send what waits in `channel` as soon as it goes; from any thread."""
-        self.do(lambda: self._register(channel, selectors.EVENT_READ | selectors.EVENT_WRITE))
+        self.do(lambda: self._poller.watch(channel.fileno(), READ | WRITE))
+
+    def pause(self, channel: Channel) -> bool:
+        """Leave `channel` to the calling thread, which reads it until `resume`; False when that cannot be done."""
+        if not self._poller.can_pause or channel.fileno() not in self._channels or self.is_current:
+            return False
+        self._poller.watch(channel.fileno(), 0)
+        return True
+
+    def resume(self, channel: Channel, *, has_unsent: bool) -> None:
+        """Watch `channel` again, for writing too when something waits to be sent."""
+        if channel.fileno() in self._channels:
+            self._poller.watch(channel.fileno(), READ | WRITE if has_unsent else READ)
 
     def forget(self, channel: Channel, then: Callable[[], None]) -> None:
         """Stop watching `channel`, then call `then`; from any thread."""
 
         def job() -> None:
-            with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(channel)
+            self._channels.pop(channel.fileno(), None)
+            self._poller.drop(channel.fileno())
             then()
 
         self.do(job)
@@ -89,27 +109,23 @@ class IoThread:
         if self._thread is not None and not self.is_current:
             self._thread.join(timeout)
 
-    def _register(self, channel: Channel, events: int) -> None:
-        if channel.fileno() < 0:
-            return
-        try:
-            self._selector.modify(channel, events, channel)
-        except KeyError:
-            self._selector.register(channel, events, channel)
-
     def _run(self) -> None:
-        selector, jobs = self._selector, self._jobs
+        wait, jobs, channels = self._poller.wait, self._jobs, self._channels
+        wake = self._wake_read.fileno()
         while True:
-            for key, events in selector.select():
-                channel = key.data
-                if channel is None:
+            for descriptor, events in wait():
+                if descriptor == wake:
                     with contextlib.suppress(BlockingIOError):
                         self._wake_read.recv(4096)
                     continue
-                if events & selectors.EVENT_READ:
+                channel = channels.get(descriptor)
+                if channel is None:
+                    self._poller.drop(descriptor)
+                    continue
+                if events & READ:
                     channel.readable()
-                if events & selectors.EVENT_WRITE and channel.fileno() >= 0 and channel.writable():
-                    self._register(channel, selectors.EVENT_READ)
+                if events & WRITE and channel.fileno() == descriptor and channel.writable():
+                    self._poller.watch(descriptor, READ)
             while jobs:
                 jobs.popleft()()
             if self._is_ending and not jobs:
@@ -117,6 +133,6 @@ class IoThread:
                 return
 
     def _close(self) -> None:
-        self._selector.close()
+        self._poller.close()
         self._wake_read.close()
         self._wake_write.close()

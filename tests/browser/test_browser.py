@@ -37,11 +37,22 @@ def test_quickstart_in_lab(open_notebook: Callable[..., Any]) -> None:
     notebook.picture("quickstart-figure")
 
     [connect] = [number for number, cell in enumerate(cells) if cell.startswith("%rpc_connect")]
-    status = notebook.output(connect).filter(has_text="local").first
+    status = notebook.output(connect).filter(has_text="local: connected").first
     status.scroll_into_view_if_needed()
     assert status.is_visible()
     notebook.picture("quickstart-status")
     notebook.picture("quickstart", whole=True)
+
+
+def test_one_page(open_notebook: Callable[..., Any]) -> None:
+    """Status, a helper from here, a table and a figure from there, on one page: the README's picture."""
+    parts = ("%load_ext", "%rpc_connect", "pd.read_csv", "minutes=15", "by_hour = flights", "plt.show()")
+    cells = [cell for part in parts for cell in code_cells(QUICKSTART) if part in cell]
+    notebook = open_notebook(["\n".join(cells[:2]), *cells[2:]])
+    notebook.run_all()
+    assert notebook.errors() == []
+    notebook.wait_for_text(0, "local: connected")
+    notebook.picture("one-page", whole=True)
 
 
 def test_remote_cell_in_notebook_7(open_notebook: Callable[..., Any]) -> None:

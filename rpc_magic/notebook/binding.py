@@ -103,9 +103,12 @@ class _Binder:
         """Bind placeholders for what stayed there."""
         namespace, ledger = self._namespace, self._server.ledger
         for name, value in self._run.kept.items():
+            module = _module_here(value)
+            if module is not None and namespace.get(name) is module:
+                note_received(self._server, namespace, name)
+                continue
             if not self._is_free(name):
                 continue
-            module = _module_here(value)
             if module is not None:
                 namespace[name] = module
                 note_received(self._server, namespace, name)

@@ -8,11 +8,13 @@ which papermill takes for success, so ours is a subclass that renders itself.
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from IPython.core.error import UsageError as IPythonUsageError
+from IPython.core.getipython import get_ipython
 
 from rpc_magic.client.outcomes import RECORD
 from rpc_magic.errors import RpcMagicError
@@ -23,6 +25,7 @@ NOTE = "__rpc_magic_explanation__"
 """Attribute of an exception: a sentence that is shown below its remote traceback."""
 
 _RENDER = "_render_traceback_"
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
 
 
 class UsageError(RpcMagicError, IPythonUsageError):  # type: ignore[misc]  # IPython is not typed here
@@ -43,6 +46,8 @@ def rendered(error: BaseException) -> list[str] | None:
     record = getattr(error, RECORD, None)
     if record is not None:
         lines = list(record.rendered) or record.traceback.splitlines()
+        if str(getattr(get_ipython(), "colors", "")).lower() == "nocolor":
+            lines = [_COLOURS.sub("", line) for line in lines]
         note = getattr(error, NOTE, "")
         return [*lines, *(["", note] if note else [])]
     if isinstance(error, RpcMagicError):

@@ -14,6 +14,8 @@ from rpc_magic.wire import messages
 
 __all__ = ["background_show", "show_here"]
 
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+
 Show = Callable[[messages.Message], None]
 
 
@@ -30,7 +32,9 @@ def show_here(shell: Any, message: messages.Message) -> None:
             stream.write(text)
             stream.flush()
         case messages.Display(data, metadata, transient, update):
-            shell.display_pub.publish(data=data, metadata=metadata, transient=transient, update=update)
+            shell.display_pub.publish(
+                data=_shown(data), metadata=metadata, transient=transient, update=update
+            )
         case messages.ExecuteResult(data, metadata, _):
             shell.display_pub.publish(data=data, metadata=metadata)
         case messages.ClearOutput(wait):
@@ -56,7 +60,7 @@ def background_show(shell: Any) -> Show:
                 kind, content = "stream", {"name": name, "text": text}
             case messages.Display(data, metadata, transient, update):
                 kind = "update_display_data" if update else "display_data"
-                content = {"data": data, "metadata": metadata, "transient": transient}
+                content = {"data": _shown(data), "metadata": metadata, "transient": transient}
             case messages.ExecuteResult(data, metadata, _):
                 kind, content = "display_data", {"data": data, "metadata": metadata, "transient": {}}
             case messages.ClearOutput(wait):
@@ -66,3 +70,8 @@ def background_show(shell: Any) -> Show:
         session.send(socket, kind, content, parent=parent, ident=kind.encode())
 
     return show
+
+
+def _shown(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a bundle without a widget of the session, which no page can find: its text stands for it."""
+    return {mime: value for mime, value in data.items() if mime != _WIDGET} if len(data) > 1 else data

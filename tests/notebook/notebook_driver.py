@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import traceback
-from typing import Any
+from typing import Any, ClassVar
 
 from IPython.core.completer import provisionalcompleter
 from IPython.core.displaypub import DisplayPublisher
@@ -25,7 +25,7 @@ COLOURS = re.compile(r"\x1b\[[\d;]*m")
 class Publisher(DisplayPublisher):
     """Keeps what is displayed."""
 
-    shown: list[dict[str, Any]] = []
+    shown: ClassVar[list[dict[str, Any]]] = []
 
     def publish(
         self, data: Any, metadata: Any = None, *, transient: Any = None, update: Any = False, **_: Any
@@ -40,7 +40,7 @@ class Shell(InteractiveShell):
     """A shell whose tracebacks are kept."""
 
     display_pub_class = Type(Publisher)
-    traceback: list[str] = []
+    traceback: ClassVar[list[str]] = []
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:
         self.traceback = list(stb)

@@ -1,0 +1,210 @@
+"""The magics in a real kernel, as a front end, nbclient and papermill see them; also terminal IPython."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nbformat import write
+from nbformat.v4 import new_code_cell, new_notebook
+
+TIMEOUT = 60 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))  # seconds
+
+
+class Kernel:
+    """A running kernel and a front end's view of it: all outputs, by the cell that they belong to.
+
+    Attributes:
+        outputs: contents of the messages by the id of the request they belong to.
+    """
+
+    def __init__(self) -> None:
+        from jupyter_client.manager import start_new_kernel
+
+        self.manager, self.client = start_new_kernel(kernel_name="python3", startup_timeout=TIMEOUT)
+        self.outputs: dict[str, list[dict[str, Any]]] = {}
+
+    def start(self, code: str) -> str:
+        """Send a cell; return its id."""
+        return str(self.client.execute(code, store_history=True))
+
+    def wait(self, cell: str) -> list[dict[str, Any]]:
+        """Wait until a cell has ended; return its outputs."""
+        while True:
+            message = self.client.get_iopub_msg(timeout=TIMEOUT)
+            self._take(message)
+            content = message["content"]
+            if message["parent_header"].get("msg_id") == cell and content.get("execution_state") == "idle":
+                return self.outputs.get(cell, [])
+
+    def run(self, code: str) -> list[dict[str, Any]]:
+        """Run a cell; return its outputs."""
+        return self.wait(self.start(code))
+
+    def wait_for(self, cell: str, text: str) -> None:
+        """Wait until a cell has shown a text."""
+        deadline = time.monotonic() + TIMEOUT
+        while not any(text in str(one) for one in self.outputs.get(cell, [])):
+            assert time.monotonic() < deadline, (
+                f"{text} was not shown under its cell: {self.outputs.get(cell)}"
+            )
+            try:
+                self._take(self.client.get_iopub_msg(timeout=0.5))
+            except queue.Empty:
+                continue
+
+    def _take(self, message: dict[str, Any]) -> None:
+        cell = message["parent_header"].get("msg_id", "")
+        if message["msg_type"] not in {"status", "execute_input"}:
+            self.outputs.setdefault(cell, []).append({"type": message["msg_type"], **message["content"]})
+
+    def close(self) -> None:
+        """End the kernel."""
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=False)
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    """One kernel for the tests of this file."""
+    kernel = Kernel()
+    yield kernel
+    kernel.close()
+
+
+@pytest.fixture
+def connected(kernel: Kernel) -> Kernel:
+    """A kernel that has just connected."""
+    kernel.run("%unload_ext rpc_magic\n%reset -f")
+    outputs = kernel.run("%load_ext rpc_magic\n%rpc_connect --no-widget")
+    assert "local: connected" in str(outputs)
+    return kernel
+
+
+def text(outputs: list[dict[str, Any]]) -> str:
+    """Return what was printed."""
+    return "".join(one["text"] for one in outputs if one["type"] == "stream")
+
+
+def test_the_widget_has_a_text_that_a_saved_notebook_shows(connected: Kernel) -> None:
+    """The bundle holds the widget, the text and the HTML of the state."""
+    outputs = connected.run("%rpc_connect --name gpu")
+    (shown,) = [one for one in outputs if one["type"] == "display_data"]
+    assert "application/vnd.jupyter.widget-view+json" in shown["data"]
+    assert shown["data"]["text/plain"].startswith("gpu: connected, unix://")
+    assert "gpu: connected" in shown["data"]["text/html"]
+
+
+def test_nobody_watches(connected: Kernel) -> None:
+    """With RPC_MAGIC_NONINTERACTIVE set the state is a line of text."""
+    outputs = connected.run("%env RPC_MAGIC_NONINTERACTIVE=1\n%rpc_connect --name quiet")
+    connected.run("import os; os.environ.pop('RPC_MAGIC_NONINTERACTIVE')")
+    assert "quiet: connected" in text(outputs)
+    assert all(one["type"] == "stream" for one in outputs)
+
+
+def test_figures_tables_and_displays_in_order(connected: Kernel) -> None:
+    """They appear as they would locally."""
+    outputs = connected.run(
+        "%%rpc_call\nimport matplotlib.pyplot as plt, pandas as pd\nfrom IPython.display import display, Image\n"
+        "print('first')\nplt.plot([1, 2]); plt.show()\n"
+        "display(pd.DataFrame({'a': [1]}))\ndisplay(Image(data=b'\\x89PNG\\r\\n\\x1a\\n' + bytes(40)))\n"
+        "pd.DataFrame({'last': [2]})"
+    )
+    assert [one["type"] for one in outputs] == [
+        "stream", "display_data", "display_data", "display_data", "execute_result",
+    ]  # fmt: skip
+    assert outputs[1]["data"]["image/png"].startswith("iVBOR")
+    assert "<table" in outputs[2]["data"]["text/html"]
+    assert outputs[3]["data"]["image/png"].startswith("iVBOR")
+    assert "<th>last</th>" in outputs[4]["data"]["text/html"]
+
+
+def test_output_of_a_background_cell_goes_to_its_cell(connected: Kernel, tmp_path: Path) -> None:
+    """Also when another cell has run since."""
+    go = tmp_path / "go"
+    connected.run(f"go = {str(go)!r}")
+    cell = connected.start(
+        "%%rpc_call --noblock\nimport os, time\nwhile not os.path.exists(go): time.sleep(0.01)\n"
+        "print('printed late')\nfrom IPython.display import display, HTML\ndisplay(HTML('shown late'))"
+    )
+    connected.wait(cell)
+    other = connected.start("print('another'); open(go, 'w').close()")
+    assert "late" not in str(connected.wait(other))
+    connected.wait_for(cell, "printed late")
+    connected.wait_for(cell, "shown late")
+    assert "late" not in str(connected.run("%rpc_result"))
+
+
+def test_stop_in_a_kernel(connected: Kernel, tmp_path: Path) -> None:
+    """The cell ends with KeyboardInterrupt and the remote line; the session lives."""
+    cell = connected.start("%%rpc_call\nimport time\nkept = 3\nprint('running', flush=True)\ntime.sleep(60)")
+    connected.wait_for(cell, "running")
+    connected.manager.interrupt_kernel()
+    (error,) = [one for one in connected.wait(cell) if one["type"] == "error"]
+    assert error["ename"] == "KeyboardInterrupt"
+    assert "sleep" in "".join(error["traceback"])
+    assert "rpc_magic/" not in "".join(error["traceback"])
+    assert "3" in str(connected.run("%rpc_call kept"))
+
+
+def test_a_misuse_is_an_error_output(connected: Kernel) -> None:
+    """IPython's own usage errors are only printed; ours are errors, which papermill looks for."""
+    (error,) = connected.run("%%rpc_call -q\n1")
+    assert error["type"] == "error"
+    assert error["traceback"] == [
+        "UsageError: %rpc_call: unrecognized arguments: -q; %rpc_call? shows how it is used"
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize(
+    "bad", ["%%rpc_call\n1/0", "%%rpc_call -s nope\n1", "gen", "%%rpc_call\nraise SystemExit(3)"]
+)
+def test_papermill_stops(tmp_path: Path, bad: str) -> None:
+    """A remote error, a misuse and a value that cannot be had each end the run."""
+    import papermill
+
+    cells = ["%load_ext rpc_magic\n%rpc_connect", "%%rpc_call\ngen = (i for i in ())", bad, "never = 1"]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python", "language": "python"}}
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells], metadata=metadata)
+    source, target = tmp_path / "in.ipynb", tmp_path / "out.ipynb"
+    write(notebook, source)
+    with pytest.raises(papermill.PapermillExecutionError) as caught:
+        papermill.execute_notebook(source, target, progress_bar=False)
+    assert caught.value.exec_count == 3
+
+
+def test_terminal_ipython(tmp_path: Path) -> None:
+    """No widget, plain text, the same results."""
+    script = (
+        "%load_ext rpc_magic\n%rpc_connect\nx = [1]\n%rpc_call x.append(2)\nprint('x is', x)\n%rpc_call 1/0\n"
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "IPython",
+            "--simple-prompt",
+            "--no-banner",
+            "--no-confirm-exit",
+            "--colors=nocolor",
+        ],
+        input=script,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+        env={**os.environ, "IPYTHONDIR": str(tmp_path), "TERM": "dumb"},
+    )
+    assert "local: connected, unix://" in done.stdout
+    assert "x is [1, 2]" in done.stdout
+    assert "ZeroDivisionError: division by zero" in done.stdout
+    assert "\x1b[3" not in done.stdout

@@ -26,13 +26,15 @@ class Waiter:
     Attributes:
         call: its id; 0 until it has been sent.
         events: output, and at last the outcome or an exception.
+        end: the last of them, once it has come. Ctrl-C may strike just after it was taken out of `events`.
     """
 
-    __slots__ = ("call", "events")
+    __slots__ = ("call", "end", "events")
 
     def __init__(self) -> None:
         self.call = 0
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self.end: Event | None = None
 
     @property
     def has_events(self) -> bool:
@@ -45,11 +47,13 @@ class Waiter:
 
     def finish(self, outcome: messages.Outcome, buffers: list[memoryview]) -> None:
         """I/O thread: the end."""
-        self.events.put((outcome, buffers))
+        self.end = (outcome, buffers)
+        self.events.put(self.end)
 
     def fail(self, error: Exception) -> None:
         """I/O thread: the end will not come."""
-        self.events.put((error, []))
+        self.end = (error, [])
+        self.events.put(self.end)
 
 
 class Call(concurrent.futures.Future[Any]):

@@ -85,6 +85,8 @@ def _wait_long(waiter: Waiter, hooks: Hooks, timeout: float | None, first: Event
         try:
             wait = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
+                if first is None and waiter.end is not None and waiter.events.empty():
+                    first = waiter.end  # Ctrl-C struck between its arrival and here
                 message, buffers = first or waiter.events.get(timeout=wait)
                 first = None
             except queue.Empty:

@@ -12,6 +12,7 @@ A call begun in any other state than *attached* raises the error that says why.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
@@ -24,7 +25,6 @@ from pathlib import Path
 from rpc_magic import serial
 from rpc_magic.client.controlling import ControlLink
 from rpc_magic.client.dialing import dial
-from rpc_magic.transport.iothread import IoThread
 from rpc_magic.client.link import Link
 from rpc_magic.client.locating import Place
 from rpc_magic.errors import (
@@ -36,6 +36,7 @@ from rpc_magic.errors import (
 )
 from rpc_magic.runtime.processes import machine_id, python_tag, user_name
 from rpc_magic.settings import ClientSettings
+from rpc_magic.transport.iothread import IoThread
 from rpc_magic.wire import control, messages
 from rpc_magic.wire.handshake import Role
 
@@ -118,14 +119,19 @@ class Attachment:
             RpcMagicError: there is none to be had; the error says why.
         """
         link = self._links.get(role)
-        if link is not None and not link.is_gone and self.state == "attached":
+        if (
+            link is not None
+            and not link.is_gone
+            and self._client_id is CLIENT_ID  # a forked child must not write between its parent's frames
+            and (self.state == "attached" or role is Role.FUNCTIONS)
+        ):
             return link
         with self._lock:
             return self._make_link(role)
 
     def _make_link(self, role: Role) -> Link:
         link = self._links.get(role)
-        if self._error is not None:
+        if self._error is not None and not (role is Role.FUNCTIONS and self.state == "died"):
             raise self._error
         if self._client_id != CLIENT_ID:
             raise RpcMagicError("a connection cannot be used in a forked child process: connect() there")
@@ -184,8 +190,14 @@ class Attachment:
                 self.on_change()
 
     def _die(self, error: SessionDiedError) -> None:
+        if self.state in {"closed", "lost"}:
+            return  # the server has said that it ends, and its sessions with it
         self._error, self.state = error, "died"
-        self._fail_links(error)
+        for role, link in list(self._links.items()):
+            if role is not Role.FUNCTIONS:  # those run in a program, which lives on
+                link.read_rest()
+                link.close(error)
+                link.fail_all(error)
         self.on_change()
 
     def _lose(self, error: ConnectionLostError) -> None:
@@ -197,8 +209,8 @@ class Attachment:
 
     def _fail_links(self, error: Exception) -> None:
         for link in list(self._links.values()):
+            link.close(error)  # first: it does nothing once the link is gone
             link.fail_all(error)
-            link.close(error)
 
     def _control_lost(self) -> None:
         if self.state != "closed":
@@ -221,6 +233,13 @@ class Attachment:
         timer.daemon = True
         timer.start()
         return None
+
+    def drop(self, ticket: str, key: str) -> None:
+        """I/O thread: let the session forget a kept value. Waits for nothing, makes no connection."""
+        link = self._links.get(Role.DATA)
+        if link is not None and ticket == self.ticket.hex():
+            with contextlib.suppress(RpcMagicError):
+                link.send(0, messages.Drop((key,)))
 
     def traffic(self) -> tuple[int, int]:
         """Return the bytes sent and received by all links."""

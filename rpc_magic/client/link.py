@@ -234,6 +234,18 @@ class Link:
             detail = str(error)
             self._io.do(lambda: self._lose(detail))
 
+    def read_rest(self) -> None:
+        """The other side has ended: take in what it had sent before. I/O thread only."""
+        while True:
+            before = self._frames.bytes_received
+            try:
+                for frame in self._frames.read():
+                    self._dispatch(frame.call, messages.decode_answer(frame.message), frame.buffers)
+            except (EOFError, OSError, ProtocolError):
+                return
+            if self._frames.bytes_received == before:
+                return
+
     def _dispatch(self, call: int, message: messages.Answer, buffers: list[memoryview]) -> None:
         if isinstance(message, messages.Outcome):
             listener = self._listeners.pop(call, None)

@@ -14,7 +14,7 @@ from rpc_magic.client.attachment import Attachment
 from rpc_magic.client.calls import Call, Waiter
 from rpc_magic.client.functions import Functions
 from rpc_magic.client.link import Link
-from rpc_magic.client.locating import embedded, locate
+from rpc_magic.client.locating import embedded, has_ended, locate
 from rpc_magic.client.outcomes import exception_of, value_of
 from rpc_magic.client.pool import Pool
 from rpc_magic.client.results import Result, ServerInfo
@@ -22,7 +22,7 @@ from rpc_magic.client.running import Run, collect
 from rpc_magic.client.showing import answer_prompt, show_plainly
 from rpc_magic.client.values import RemoteValue
 from rpc_magic.client.waiting import End, Hooks, wait_for
-from rpc_magic.errors import ConnectionLostError, RpcMagicError, TransferError, UnknownFunctionError
+from rpc_magic.errors import ConnectError, ConnectionLostError, RpcMagicError, TransferError, UnknownFunctionError
 from rpc_magic.wire import control, messages
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.wire.handshake import Role
@@ -30,6 +30,8 @@ from rpc_magic.wire.handshake import Role
 __all__ = ["Connection", "connect"]
 
 Show = Callable[[messages.Message], None]
+_DYING_SECONDS = 0.5
+"""How long a killed process takes to be gone, at most."""
 
 
 def connect(
@@ -66,15 +68,27 @@ def connect(
     if results not in {"any", "data"}:
         raise ValueError(f"results must be 'any' or 'data', not {results!r}")
     place = embedded(timeout) if url is None else locate(url, token, token_file)
-    return Connection(
-        Attachment(
+
+    def attach() -> Attachment:
+        return Attachment(
             place,
             session or "",
             take=take,
             is_plain_only=results == "data",
             timeout=timeout,
             on_stray=_show_stray,
-        ),
+        )
+
+    try:
+        attachment = attach()
+    except (ConnectError, ConnectionLostError):
+        # An embedded server that was killed a moment ago may still seem to run.
+        if url is not None or not has_ended(_DYING_SECONDS):
+            raise
+        place = embedded(timeout)
+        attachment = attach()
+    return Connection(
+        attachment,
         name=name or ("local" if url is None else ""),
         is_plain_only=results == "data",
     )
@@ -286,10 +300,7 @@ class Connection:
         ):
 
             def drop() -> None:
-                try:
-                    attachment.link(Role.DATA).send(0, messages.Drop((key,)))
-                except RpcMagicError:
-                    return
+                attachment.drop(ticket, key)
 
             attachment.io.do(drop)
 

@@ -15,7 +15,7 @@ from rpc_magic.runtime import launch, records, tokens
 from rpc_magic.runtime.addresses import Address, is_address, parse_address
 from rpc_magic.runtime.folders import socket_path
 
-__all__ = ["Place", "embedded", "locate"]
+__all__ = ["Place", "embedded", "has_ended", "locate"]
 
 
 class Place(NamedTuple):
@@ -55,6 +55,18 @@ def embedded(timeout: float) -> Place:
         place = Place(parse_address(url), token, is_embedded=True)
         _embedded = (os.getpid(), process, place)
         return place
+
+
+def has_ended(seconds: float) -> bool:
+    """Tell whether this process's embedded server ends within `seconds`."""
+    with _lock:
+        if _embedded is None or _embedded[0] != os.getpid():
+            return True
+        try:
+            _embedded[1].wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
 
 def locate(url: str, token: str | bytes | None, token_file: str | os.PathLike[str] | None) -> Place:

@@ -33,6 +33,7 @@ from rpc_magic.transport.packets import close_all
 from rpc_magic.wire import internal, messages
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.worker.exposed import Answer, Exposed, failure, public_functions
+from rpc_magic.worker.system import die_with_parent
 
 __all__ = ["Server"]
 
@@ -323,6 +324,7 @@ class _Calls:
 
 def main() -> int:
     """Expose the modules that a supervisor names: ``python -m rpc_magic.worker.program DESCRIPTOR CONFIG``."""
+    die_with_parent()  # a function that runs on must not outlive its server
     packets = PacketSocket.from_descriptor(int(sys.argv[1]))
     config = msgspec.json.decode(sys.argv[2], type=launch.SupervisorConfig)
     exposed = Exposed("data" if config.plain_arguments else "any")

@@ -90,6 +90,9 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
         """Set what child processes and matplotlib read."""
         os.environ.update(_ENVIRONMENT)
 
+    def init_virtualenv(self) -> None:
+        """Do not mix in the packages of the environment that VIRTUAL_ENV names: they may be another Python's."""
+
     def init_hooks(self) -> None:
         """Show pages (of ``?``) as displays."""
         super().init_hooks()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import groupby
 
 import pytest
@@ -28,6 +29,16 @@ def test_packages_take_it_for_a_notebook(run_cells):
     assert reports.done(6)["value"] == "True"
     assert reports.done(7)["value"] == "'KernelMagics'"
     assert reports.done(8)["value"] == "True"
+
+
+def test_other_environment(run_cells, monkeypatch, tmp_path):
+    """The packages of an environment that VIRTUAL_ENV names are not mixed into the session's."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    other = tmp_path / "lib" / version / "site-packages"
+    other.mkdir(parents=True)
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path))
+    reports = run_cells(f"import sys\n{str(other)!r} in sys.path")
+    assert reports.done(1)["value"] == "False"
 
 
 def test_displays(run_cells):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import select
 import socket
 import threading
 from collections import deque
@@ -12,18 +11,17 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from rpc_magic.client.interrupts import Deferred
-from rpc_magic.transport.iothread import IoThread
+from rpc_magic.client.leading import Leader
 from rpc_magic.errors import LimitError, ProtocolError, RpcMagicError
 from rpc_magic.settings import WireLimits, WorkerSettings
 from rpc_magic.transport import FrameSocket
+from rpc_magic.transport.iothread import IoThread
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import JOIN, Buffer
 
 __all__ = ["Link", "Listener"]
 
 _ids = itertools.count(1)
-_LEAD_MS = 5
-"""Milliseconds for which a calling thread reads for itself; then the I/O thread does, so that Ctrl-C is heard."""
 _REMEMBERED = WorkerSettings().functions // 2
 """Functions that a link takes for known: fewer than a session remembers, so that none is forgotten there first."""
 
@@ -101,9 +99,7 @@ class Link:
         self._unsent: deque[threading.Event] = deque()  # large frames of which a part waits for the socket
         self._lock = threading.Lock()
         self._gone: Exception | None = None
-        self._leading = select.poll() if hasattr(select, "poll") else None
-        if self._leading is not None:
-            self._leading.register(sock, select.POLLIN)
+        self._leader = Leader(sock)
         self.known = _Known()
         io.watch(self)
 
@@ -163,7 +159,7 @@ class Link:
                 try:
                     sent = self._post(call, encoded, buffers)
                     if sent is None:
-                        self._lead(listener)
+                        self._leader.wait(listener, self.readable)
                 finally:
                     self._io.resume(self, has_unsent=self._frames.has_unsent)
         if wait and sent is not None and not self._io.is_current:
@@ -193,13 +189,6 @@ class Link:
         self._outbox.append((call, encoded, buffers, sent))
         self._io.do(self._empty_outbox)
         return sent
-
-    def _lead(self, listener: Listener) -> None:
-        """Read on the calling thread until something has come for its call, for a moment at most."""
-        while not listener.has_events:
-            if self._leading is None or not self._leading.poll(_LEAD_MS):
-                return
-            self.readable()
 
     def _send_now(self, call: int, encoded: bytes, buffers: Sequence[Buffer]) -> bool:
         """Send a small frame from the calling thread; False when others wait before it."""

@@ -43,6 +43,7 @@ def unload(shell: Any) -> None:
     if extension is None:
         return
     extension.close()
+    shell.strdispatchers["complete_command"].regexs.pop(_OURS, None)
     delattr(shell, _ATTRIBUTE)
     magics = shell.magics_manager.magics
     for kind in ("line", "cell"):

@@ -12,6 +12,7 @@ from rpc_magic.client.running import Run
 from rpc_magic.client.values import human_size
 from rpc_magic.notebook.binding import bind
 from rpc_magic.notebook.config import Config
+from rpc_magic.notebook.errors import UsageError
 from rpc_magic.notebook.registry import Registry, Server
 from rpc_magic.notebook.render import show_here
 from rpc_magic.notebook.sync import Plan, explain_missing, note_sent, plan_automatic, plan_explicit
@@ -85,6 +86,8 @@ class Runner:
     def plan(self, server: Server, cell: str, options: CellOptions) -> Plan:
         """Decide what to send, and say so when it is much."""
         namespace = self.shell.user_ns
+        if server.connection.state == "closed":
+            raise UsageError(f"{server.name} is disconnected; run %rpc_connect again")
         server.connection.attachment.link(Role.DATA)  # raises where there is no session
         if options.inputs is not None:
             plan = plan_explicit(options.inputs, namespace, server, self.registry)
@@ -122,8 +125,8 @@ class Runner:
                 carry=plan.carry,
             )
         except BaseException:
-            # Whether the variables arrived is not known: they will be sent again.
-            for name in plan.inputs:
+            # Whether the variables arrived, and what the cell did to them, is not known: they will be sent again.
+            for name in {*plan.inputs, *plan.watch}:
                 server.ledger.forget(name)
             raise
         note_sent(server, plan)

@@ -30,6 +30,7 @@ __all__ = ["HIDDEN", "Fetcher", "Mentions"]
 HIDDEN = "_rpc_magic_fetch"
 """Name of the function, in the notebook's namespace, that the statement put before a cell calls."""
 
+_MAGIC_CALLS = frozenset({"run_line_magic", "run_cell_magic"})
 _LINE = re.compile(r"(?m)^(\s*(?:[\w.,\[\]'\" ]+=\s*)?)%(\w+)\b.*$")
 _INNER = re.compile(r"%(rpc_\w+)\b.*", re.DOTALL)
 _CELL = re.compile(r"\s*%%(\w+)")
@@ -161,16 +162,13 @@ class Mentions(ast.NodeTransformer):
 
     def mentioned(self, node: ast.Module | ast.Expression) -> set[str]:
         """Return the names that a cell mentions."""
-        tree = copy.deepcopy(node)
-        if isinstance(tree, ast.Expression):
-            tree = ast.Module([ast.Expr(tree.body)], [])
-        tree = ast.fix_missing_locations(_WithoutOurs(self._ours()).visit(tree))
+        tree = node if isinstance(node, ast.Module) else ast.Module([ast.Expr(node.body)], [])
+        if any(isinstance(one, ast.Attribute) and one.attr in _MAGIC_CALLS for one in ast.walk(tree)):
+            without = _WithoutOurs(frozenset(self._registry.servers)).visit(copy.deepcopy(tree))
+            tree = ast.fix_missing_locations(without)
         names = cell_names_of_tree(tree)
         loaded = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
         return {name for name in names.reads if name not in names.deletes or name in loaded}
-
-    def _ours(self) -> frozenset[str]:
-        return frozenset(self._registry.servers)
 
 
 class _WithoutOurs(ast.NodeTransformer):
@@ -185,9 +183,7 @@ class _WithoutOurs(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         function = node.func
-        if not (
-            isinstance(function, ast.Attribute) and function.attr in {"run_line_magic", "run_cell_magic"}
-        ):
+        if not (isinstance(function, ast.Attribute) and function.attr in _MAGIC_CALLS):
             return node
         texts = [a.value for a in node.args if isinstance(a, ast.Constant)]
         if texts and self._is_ours(texts[0]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -126,12 +127,14 @@ class Status:
 
     def _run(self) -> None:
         last: Snapshot | None = None
+        asked = 0.0
         while True:
             with self._lock:
                 watchers = list(self._watchers)
                 if not watchers:
                     self._thread = None
                     return
+            self._changed.clear()
             snapshot = self.now()
             if snapshot != last:
                 for watcher in watchers:
@@ -140,9 +143,10 @@ class Status:
                 last = snapshot
             if self._is_ended.is_set() or snapshot.word == "closed":
                 return
-            if snapshot.word in {"connected", "busy"}:
+            every = ClientSettings().ping_seconds
+            if time.monotonic() - asked >= every and snapshot.word in {"connected", "busy"}:
+                asked = time.monotonic()
                 self._connection.attachment.control.ping()
             self._is_ended.wait(_LEAST_SECONDS)
-            self._changed.clear()
-            if not self._is_ended.is_set():
-                self._changed.wait(ClientSettings().ping_seconds)
+            is_alive = snapshot.word in {"connected", "busy"}
+            self._changed.wait(max(0.0, asked + every - time.monotonic()) if is_alive else every)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 DRIVER = Path(__file__).with_name("shell_driver.py")
-TIMEOUT = 60 * float(os.environ.get("RPC_MAGIC_TEST_TIMEOUT_FACTOR", "1"))  # seconds
+TIMEOUT = 60 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))  # seconds
 
 
 class ShellSession:

@@ -1,0 +1,134 @@
+"""Servers of their own: named sessions, tokens, exposed functions, and servers that end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+TIMEOUT = 60 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))  # seconds
+
+Serve = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start a server; its first line is the URL."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> SimpleNamespace:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rpc_magic", "serve", "--port", "0", "--cwd", str(tmp_path), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        )
+        started.append(process)
+        assert process.stdout is not None
+        return SimpleNamespace(url=process.stdout.readline().split()[-1], process=process)
+
+    yield start
+    for process in started:
+        process.send_signal(signal.SIGTERM)
+        process.wait(TIMEOUT)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def test_a_named_session_outlives_the_connection(loaded: Any, serve: Serve) -> None:
+    """After a disconnect its variables are still there, and so are the placeholders of here."""
+    server = serve()
+    loaded.good(f"%rpc_connect {server.url} --name lab --session work")
+    loaded.good("%%lab\nimport numpy as np\nkept = np.arange(3)\nstay = {1: [object()]}")
+    assert "(this one)" in loaded.good("%rpc_sessions").out
+    loaded.good("%rpc_disconnect lab")
+    assert loaded.run("%%lab\n1").error == "UsageError"
+    loaded.good(f"%rpc_connect {server.url} --name lab --session work")
+    assert loaded.good("%rpc_call len(stay)").result == "1"
+    assert loaded.good("int(kept.sum())").result == "3"
+
+
+def test_a_refused_token(loaded: Any, serve: Serve, tmp_path: Path) -> None:
+    """It is one sentence that says what to check."""
+    server = serve()
+    token = tmp_path / "token"
+    token.write_text("0" * 64)
+    token.chmod(0o600)
+    report = loaded.run(f"%rpc_connect {server.url} --token-file {token}")
+    assert report.error == "AuthenticationError"
+    assert "Check that the token file is this server's" in report.traceback
+    assert report.traceback.count("\n") == 0
+
+
+def test_a_session_that_another_client_holds(loaded: Any, serve: Serve) -> None:
+    """It says who holds it; --take takes it over."""
+    server = serve()
+    program = (
+        f"import rpc_magic, sys\nconn = rpc_magic.connect({server.url!r}, session='shared')\n"
+        "conn.push(x=1)\nprint('has it', flush=True)\nsys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        report = loaded.run(f"%rpc_connect {server.url} --session shared")
+        assert report.error == "SessionInUseError"
+        assert "--take" in report.traceback
+        loaded.good(f"%rpc_connect {server.url} --session shared --take")
+        assert loaded.good("%rpc_call x").result == "1"
+        holder.kill()
+
+
+def test_a_server_that_ends(loaded: Any, serve: Serve) -> None:
+    """The status and the next cell say that it is lost; other servers go on."""
+    server = serve()
+    loaded.good("%rpc_connect --name here")
+    loaded.good(f"%rpc_connect {server.url} --name far")
+    loaded.good("%%far\nthere = [object()]")
+    # The keeper outlives a killed supervisor, so that a new one can adopt its sessions: it is ended by hand.
+    family = psutil.Process(server.process.pid).children(recursive=True)
+    server.process.kill()
+    server.process.wait(TIMEOUT)
+    for process in family:
+        process.kill()
+    report = loaded.run("%%far\n1")
+    assert report.error == "ConnectionLostError"
+    assert "%rpc_connect" in report.traceback
+    assert report.traceback.count("\n") == 0
+    assert "far: lost" in loaded.good("%rpc_status").out
+    assert loaded.run("there").error in {"ConnectionLostError", "RemoteValueError"}
+    assert loaded.good("%here 1 + 1").result == "2"
+
+
+def test_exposed_functions(loaded: Any, serve: Serve, tmp_path: Path) -> None:
+    """They are listed with signature and docstring."""
+    (tmp_path / "exposed_module.py").write_text(
+        'def add(a, b=2):\n    """Add two numbers."""\n    return a + b\n'
+    )
+    server = serve("--expose", "exposed_module")
+    loaded.good(f"%rpc_connect {server.url} --name lab")
+    assert "add(a, b=2)  # Add two numbers." in loaded.good("%rpc_functions").out
+
+
+def test_a_server_without_sessions(loaded: Any, serve: Serve, tmp_path: Path) -> None:
+    """A cell gets a sentence that says what the server does instead."""
+    (tmp_path / "exposed_other.py").write_text("def add(a, b):\n    return a + b\n")
+    server = serve("--expose", "exposed_other", "--no-sessions")
+    loaded.good(f"%rpc_connect {server.url} --name lab")
+    report = loaded.run("%%lab\n1")
+    assert report.error == "RpcMagicError"
+    assert "exposed functions and nothing else" in report.traceback

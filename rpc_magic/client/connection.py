@@ -132,7 +132,8 @@ class Connection:
 
         Args:
             f: a function, which runs in the session; or the name of one that the server exposes.
-            *args, **kwargs: its arguments, any objects; a `RemoteValue` stands for the value itself.
+            *args: its arguments, any objects; a `RemoteValue` stands for the value itself.
+            **kwargs: likewise.
 
         Raises:
             KeyboardInterrupt: the call was interrupted.
@@ -229,7 +230,8 @@ class Connection:
         Args:
             request: the cell and what is to be reported of it.
             inputs: variables to set first.
-            on_output, timeout: as in `run`.
+            on_output: as in `run`.
+            timeout: as in `run`.
             carry: functions among `inputs` take the globals they refer to with them.
         """
         buffers = self._encode_variables(inputs, carry=carry) if inputs else []

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from rpc_magic.client.interrupts import Deferred
-from rpc_magic.transport.iothread import IoThread
 from rpc_magic.errors import ConnectError, ConnectionLostError, ProtocolError
 from rpc_magic.settings import CONTROL_LIMITS
 from rpc_magic.transport import FrameSocket
+from rpc_magic.transport.iothread import IoThread
 from rpc_magic.wire import control
 
 __all__ = ["ControlLink"]

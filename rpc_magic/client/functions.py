@@ -41,6 +41,7 @@ class RemoteFunction:
         self._text = info.signature
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it; see `Connection.call`."""
         return self._connection.call(self.__name__, *args, **kwargs)
 
     def submit(self, *args: Any, **kwargs: Any) -> Call:
@@ -76,7 +77,7 @@ class Functions:
         import difflib
 
         near = tuple(difflib.get_close_matches(name, found, 3))
-        raise _MissingFunction(name, near, len(found))
+        raise _MissingFunctionError(name, near, len(found))
 
     def __getitem__(self, name: str) -> RemoteFunction:
         return self.__getattr__(name)
@@ -89,7 +90,7 @@ class Functions:
         return f"<Functions of {self._connection.name}: {names or 'none'}>"
 
 
-class _MissingFunction(UnknownFunctionError, AttributeError):  # type: ignore[misc]  # both have `name`, both texts
+class _MissingFunctionError(UnknownFunctionError, AttributeError):  # type: ignore[misc]  # both have `name`, both texts
     """So that ``hasattr(conn.functions, name)`` answers."""
 
 

@@ -57,7 +57,7 @@ class Pool(concurrent.futures.Executor):
         results = self.run_map(fn, iterables, chunksize=chunksize, ordered=True, timeout=timeout)
         return iter(results)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - PEP 3148
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Do nothing: the pool ends with its connection."""
 
     def run_map(

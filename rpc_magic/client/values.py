@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["RemoteValue", "human_size"]
 
 
-class _Misused(RemoteValueError, AttributeError):
+class _MisusedError(RemoteValueError, AttributeError):
     """An attribute of a value that is elsewhere was asked for."""
 
 
@@ -81,7 +81,7 @@ class RemoteValue:
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith(("__", "_ipython_", "_repr_")):
             raise AttributeError(name)
-        raise _Misused(self._misused(f"asked for .{name}"))
+        raise _MisusedError(self._misused(f"asked for .{name}"))
 
     def _refuse(self, *_: object) -> NoReturn:
         raise RemoteValueError(self._misused("used"))

@@ -64,7 +64,7 @@ class Functions:
         if not connection.attachment.welcome.has_functions:
             return {}
         link = connection.attachment.link(Role.FUNCTIONS)
-        end = connection.exchange(link, messages.ListFunctions())
+        end = connection.exchange.run(link, messages.ListFunctions())
         assert isinstance(end.outcome, messages.FunctionList)
         return {info.name: RemoteFunction(connection, info) for info in end.outcome.functions}
 

@@ -86,7 +86,7 @@ class Pool(concurrent.futures.Executor):
     def _start(self, fn: Callable[..., Any], items: Items, finish: Callable[[list[Any]], Any]) -> Call:
         connection = self._connection
         link = connection.attachment.link(Role.ENGINE)
-        digest, _ = connection.define(link, fn)
+        digest = connection.exchange.define(link, fn)
 
         def end(outcome: messages.Outcome, buffers: list[memoryview]) -> Any:
             if isinstance(outcome, messages.Failed):
@@ -98,7 +98,7 @@ class Pool(concurrent.futures.Executor):
                 link.send(0, messages.CancelCall(number))
 
         call = Call(getattr(fn, "__name__", repr(fn)), end, lambda *_: None, stop)
-        buffers = connection.encode(items, name="the arguments")
+        buffers = connection.exchange.encode(items, name="the arguments")
         link.start(call, messages.MapTask(digest), buffers, wait=True)
         return call
 

@@ -90,7 +90,7 @@ class Extension:
         if name is None:
             name = self._free_name(as_identifier(connection.name))
         connection.name = name
-        connection.show = lambda message, _: show_here(self.shell, message)
+        connection.exchange.show = lambda message, _: show_here(self.shell, message)
         server = Server(name, connection, arguments, Status(name, connection))
         self.registry.add(server)
         return server

@@ -1,0 +1,81 @@
+"""Connecting: `connect` finds a server, attaches to it, and makes a `Connection`."""
+
+from __future__ import annotations
+
+import os
+
+from rpc_magic.client.attachment import Attachment
+from rpc_magic.client.connection import Connection
+from rpc_magic.client.locating import embedded, has_ended, locate
+from rpc_magic.client.showing import show_plainly
+from rpc_magic.errors import ConnectError, ConnectionLostError
+from rpc_magic.wire import messages
+
+__all__ = ["connect"]
+
+_DYING_SECONDS = 0.5
+"""How long a killed process takes to be gone, at most."""
+
+
+def connect(
+    url: str | None = None,
+    *,
+    token: str | bytes | None = None,
+    token_file: str | os.PathLike[str] | None = None,
+    session: str | None = None,
+    name: str | None = None,
+    results: str = "any",
+    timeout: float = 10.0,
+    take: bool = False,
+) -> Connection:
+    """Connect to a server.
+
+    Args:
+        url: ``localhost:8000``, ``tcp://127.0.0.1:8000``, ``unix:///path.sock``, or the name of a server on this
+            machine. None takes an embedded server: another process on this machine, one for each client process,
+            shared by its connections and ended with it.
+        token: 64 hexadecimal digits. For servers of this user on this machine it is found by itself.
+        token_file: a file that holds the token, mode 0600.
+        session: name of a session that outlives the connection; None for a private one, which ends with it.
+        name: what to call the connection; None takes the server's name.
+        results: "any", or "data": values other than plain data, numpy arrays and Arrow tables are not loaded but
+            stay on the server, so that the server cannot run code here.
+        timeout: seconds to connect.
+        take: take the session over when another client holds it.
+
+    Raises:
+        ConnectError: no server there, or it would not have us.
+        AuthenticationError: the token is missing or wrong.
+        SessionInUseError: another client holds the session.
+    """
+    if results not in {"any", "data"}:
+        raise ValueError(f"results must be 'any' or 'data', not {results!r}")
+    place = embedded(timeout) if url is None else locate(url, token, token_file)
+
+    def attach() -> Attachment:
+        return Attachment(
+            place,
+            session or "",
+            take=take,
+            is_plain_only=results == "data",
+            timeout=timeout,
+            on_stray=_show_stray,
+        )
+
+    try:
+        attachment = attach()
+    except (ConnectError, ConnectionLostError):
+        # An embedded server that was killed a moment ago may still seem to run.
+        if url is not None or not has_ended(_DYING_SECONDS):
+            raise
+        place = embedded(timeout)
+        attachment = attach()
+    return Connection(
+        attachment,
+        name=name or ("local" if url is None else ""),
+        is_plain_only=results == "data",
+    )
+
+
+def _show_stray(_: int, message: messages.Message, __: list[memoryview]) -> None:
+    show_plainly(message)

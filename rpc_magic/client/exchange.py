@@ -1,0 +1,205 @@
+"""Requests on a connection's links: objects are encoded, functions made known, outcomes turned into values.
+
+This is the part of a `Connection` that knows how a call travels; the connection itself is what users hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rpc_magic import serial
+from rpc_magic.client.attachment import Attachment
+from rpc_magic.client.calls import Call, Waiter
+from rpc_magic.client.link import Link
+from rpc_magic.client.outcomes import exception_of, value_of
+from rpc_magic.client.showing import answer_prompt, show_plainly
+from rpc_magic.client.values import RemoteValue
+from rpc_magic.client.waiting import End, Hooks, wait_for
+from rpc_magic.errors import ConnectionLostError, RpcMagicError, TransferError, UnknownFunctionError
+from rpc_magic.wire import control, messages
+from rpc_magic.wire.frames import Buffer
+from rpc_magic.wire.handshake import Role
+
+__all__ = ["Exchange", "Show"]
+
+Show = Callable[[messages.Message, list[memoryview]], None]
+
+
+class Exchange:
+    """See the module's text. Thread-safe.
+
+    Args:
+        attachment: the hold on the server.
+        is_plain_only: decode nothing but plain data.
+        remote_value: makes what stands here for a value that stays there.
+
+    Attributes:
+        show: takes what calls show while they are waited for.
+        ask: takes a call's prompts.
+    """
+
+    def __init__(
+        self,
+        attachment: Attachment,
+        remote_value: Callable[[messages.ValueInfo], RemoteValue],
+        *,
+        is_plain_only: bool,
+    ) -> None:
+        self._attachment, self._remote_value = attachment, remote_value
+        self.is_plain_only = is_plain_only
+        self._digests = serial.FunctionDigests(code=attachment.code)
+        self.show: Show = lambda message, _: show_plainly(message)
+        self.ask = answer_prompt
+
+    @property
+    def namespace(self) -> dict[str, Any]:
+        """This program's global namespace, whose counterpart is the session's."""
+        return sys.modules["__main__"].__dict__
+
+    # ------------------------------------------------------------ functions
+
+    def call(self, f: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a function there and wait for its value; see `Connection.call`."""
+        link = self._link_for(f)
+        end = self.run(link, *self._call_request(link, f, args, kwargs))
+        if isinstance(end.outcome, messages.NeedFunction):
+            link.known.discard(end.outcome.digest)
+            return self.call(f, args, kwargs)
+        return self.value(end)
+
+    def submit(self, f: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Call a function there without waiting; see `Connection.submit`."""
+        link = self._link_for(f)
+        call = Call(
+            f if isinstance(f, str) else getattr(f, "__name__", repr(f)),
+            lambda outcome, buffers: self.value(End(outcome, buffers), is_future=True),
+            lambda message, buffers: self._show_background(link, call.id, message, buffers),
+            lambda number: self.stop(link, number),
+        )
+        link.start(call, *self._call_request(link, f, args, kwargs), wait=True)
+        return call
+
+    def _link_for(self, f: Callable[..., Any] | str) -> Link:
+        if not isinstance(f, str):
+            return self._attachment.link(Role.DATA)
+        if not self._attachment.welcome.has_functions:
+            raise UnknownFunctionError(f)
+        return self._attachment.link(Role.FUNCTIONS)
+
+    def _call_request(
+        self, link: Link, f: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[messages.Message, Sequence[Buffer]]:
+        """Return the request that calls `f`, and its objects."""
+        if isinstance(f, str):
+            is_plain = self._attachment.welcome.plain_arguments
+            encode = serial.encode_plain if is_plain else serial.encode
+            request = messages.CallExposed(f, is_plain, self.is_plain_only)
+            return request, encode((args, kwargs), name="the arguments")
+        known = messages.CallFunction(self.define(link, f))
+        return known, self.encode((args, kwargs), name="the arguments") if args or kwargs else ()
+
+    def define(self, link: Link, f: Callable[..., Any]) -> bytes:
+        """Make sure that the other side of `link` knows a function in its present state; return its name there."""
+        if not callable(f):
+            raise TypeError(f"a function is called, not a {type(f).__name__}")
+        digest, encoded = self._digests.digest(f, self.namespace)
+        if digest not in link.known:
+            if encoded is None:
+                name = getattr(f, "__name__", "the function")
+                encoded = self.encode(f, name=name)
+            link.send(0, messages.DefineFunction(digest), encoded)
+            link.known.add(digest)
+        return digest
+
+    # ------------------------------------------------------------ requests
+
+    def run(
+        self,
+        link: Link,
+        request: messages.Message,
+        buffers: Sequence[Buffer] = (),
+        *,
+        show: Show | None = None,
+        timeout: float | None = None,
+    ) -> End:
+        """Send a request and wait for its end; see `rpc_magic.client.waiting.wait_for`."""
+        if self._attachment.io.is_current:
+            raise RpcMagicError(
+                "a callback of a Call must not make blocking calls on the same connection: use submit()"
+            )
+        waiter = Waiter()
+
+        def hooks() -> Hooks:
+            return Hooks(
+                show or self.show,
+                lambda reply: link.send(waiter.call, reply),
+                self.ask,
+                lambda: self.stop(link, waiter.call),
+                lambda: link.abandon(waiter.call),
+            )
+
+        is_stopped = False
+        try:
+            link.start(waiter, request, buffers, lead=timeout is None)
+        except KeyboardInterrupt:
+            if not waiter.call:
+                raise
+            is_stopped = True
+        return wait_for(waiter, hooks, timeout, is_stopped=is_stopped)
+
+    def request(self, message: messages.Message, buffers: list[Buffer] | tuple[()] = ()) -> Any:
+        """Send a request to the session; return the value of its outcome."""
+        return self.value(self.run(self._attachment.link(Role.DATA), message, buffers))
+
+    def ask_session(self, message: messages.Message) -> messages.Outcome:
+        """Send a request to the session; return its outcome."""
+        return self.run(self._attachment.link(Role.DATA), message).outcome
+
+    def value(self, end: End, *, is_future: bool = False) -> Any:
+        """Return the value that an outcome holds, or raise what it says."""
+        outcome, buffers = end
+        if isinstance(outcome, messages.Returned) and not outcome.plain and not self.is_plain_only:
+            return serial.decode(buffers, namespace=self.namespace) if buffers else None
+        if isinstance(outcome, messages.Kept):
+            return self._remote_value(outcome.info)
+        if isinstance(outcome, messages.Failed):
+            raise exception_of(
+                outcome.error, buffers, self.namespace, is_future=is_future, is_plain_only=self.is_plain_only
+            )
+        if isinstance(outcome, messages.NeedFunction):
+            raise ConnectionLostError(self._attachment.url, "the session forgot a function; call again")
+        return value_of(outcome, buffers, self.namespace, is_plain_only=self.is_plain_only)
+
+    # ------------------------------------------------------------ objects
+
+    def encode(self, value: object, *, carry: bool = True, name: str = "") -> list[Buffer]:
+        """Encode an object for the session; see `rpc_magic.serial.encode`."""
+        code = self._attachment.code
+        return serial.encode(value, namespace=self.namespace, carry=carry, name=name, code=code)
+
+    def encode_variables(self, values: dict[str, Any], *, carry: bool = True) -> list[Buffer]:
+        """Encode variables together, so that what they share stays shared; name the one that cannot travel."""
+        try:
+            return self.encode(values, carry=carry)
+        except TransferError:
+            for name, value in values.items():
+                self.encode(value, carry=carry, name=name)
+            raise
+
+    def stop(self, link: Link, number: int) -> None:
+        """End a call: take it out of the queue there, or interrupt it when it runs."""
+        with contextlib.suppress(RpcMagicError):
+            link.send(0, messages.CancelCall(number))
+            self._attachment.control.say(control.Interrupt(number))
+
+    def _show_background(
+        self, link: Link, number: int, message: messages.Message, buffers: list[memoryview]
+    ) -> None:
+        """Show what a call shows that nobody waits for; nobody can be asked anything."""
+        if isinstance(message, messages.InputRequest):
+            link.send(number, messages.InputReply("", "a background call cannot ask"))
+        else:
+            self.show(message, buffers)

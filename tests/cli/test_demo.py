@@ -72,6 +72,15 @@ def test_cell_that_fails(write_demo: Write, tmp_path: Path, capsys: pytest.Captu
     assert "notreached" not in text
 
 
+def test_kernel_that_dies(write_demo: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A kernel's death is told in one sentence, and the page is written."""
+    write_demo("print(6 * 111)", "import os\nos._exit(7)")
+    page = tmp_path / "report.html"
+    assert main(["demo", "--execute", str(page)]) == 1
+    assert "rpc-magic: cell 2 failed: its kernel has died\n" in capsys.readouterr().err
+    assert "666" in page.read_text("utf-8")
+
+
 def test_missing_packages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Without what the demo needs, one sentence says what is missing and how to get it."""
     real = importlib.util.find_spec

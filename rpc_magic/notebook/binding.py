@@ -7,7 +7,6 @@ placeholder is bound, which `rpc_magic.notebook.mention` fetches when a cell men
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
@@ -16,11 +15,12 @@ from rpc_magic.client import RemoteValue
 from rpc_magic.client.running import Run
 from rpc_magic.errors import TransferError
 from rpc_magic.namespace import REMOTE
+from rpc_magic.notebook.inplace import update_in_place
 from rpc_magic.notebook.registry import Registry, Server, address_of
 from rpc_magic.notebook.states import is_immutable, state_of
 from rpc_magic.notebook.sync import is_history
 
-__all__ = ["bind", "bind_fetched", "note_received", "update_in_place"]
+__all__ = ["bind", "bind_fetched", "note_received"]
 
 _MISSING: Any = object()
 
@@ -95,9 +95,18 @@ class _Binder:
             elif name in run.mutated and update_in_place(namespace.get(name), value):
                 replaced[id(value)] = namespace[name]
             else:
+                for alias in self._aliases(name) if name in run.mutated else ():
+                    namespace[alias] = value
                 namespace[name] = value
             note_received(self._server, namespace, name)
             self._server.reads.pop(name, None)
+
+    def _aliases(self, name: str) -> list[str]:
+        """Return the other names of the object that a variable holds."""
+        old = self._namespace.get(name)
+        if old is None or is_immutable(old):
+            return []
+        return [n for n, value in self._namespace.items() if value is old and n != name and not is_history(n)]
 
     def bind_placeholders(self) -> None:
         """Bind placeholders for what stayed there."""
@@ -113,19 +122,13 @@ class _Binder:
                 namespace[name] = module
                 note_received(self._server, namespace, name)
                 continue
-            old = namespace.get(name)
-            names = [name]
-            if name in self._run.mutated and old is not None and not is_immutable(old):
-                # The object itself was changed there: whatever name it has here, its value is there now.
-                names += [
-                    n for n, v in namespace.items() if v is old and n != name and ledger.held(n) is not None
-                ]
-            else:
-                old = None
-            for one in names:
-                is_alias = one != name and one not in self._run.kept
-                namespace[one] = value if is_alias else self._run.kept[one]
-                ledger.remote(one)
+            # An object that was changed there is there now, whatever names it has here.
+            old = namespace.get(name) if name in self._run.mutated else None
+            for alias in self._aliases(name) if old is not None else ():
+                if alias not in self._run.kept:
+                    namespace[alias] = value
+            namespace[name] = value
+            ledger.remote(name)
             self._registry.placed[value] = None if type(old) is RemoteValue else old
             self._server.reads[name] = self._reads
 
@@ -173,30 +176,6 @@ def note_received(server: Server, namespace: dict[str, Any], name: str) -> None:
         server.ledger.forget(name)
 
 
-def update_in_place(old: Any, new: Any) -> bool:
-    """Give an existing object the content of another of its type; False when its type does not allow that."""
-    if old is None or type(old) is not type(new):
-        return False
-    if isinstance(old, (list, bytearray)):
-        old[:] = new
-    elif isinstance(old, (dict, set)):
-        old.clear()
-        old.update(new)
-    elif isinstance(old, deque) and old.maxlen == new.maxlen:
-        old.clear()
-        old.extend(new)
-    elif _is_array(old) and old.shape == new.shape and old.dtype == new.dtype and old.flags.writeable:
-        old[...] = new
-    else:
-        return False
-    return True
-
-
-def _is_array(value: Any) -> bool:
-    kind = type(value)
-    return kind.__module__ == "numpy" and kind.__name__ == "ndarray"
-
-
 def bind_fetched(
     shell: Any, registry: Registry, server: Server, fetched: Iterable[tuple[RemoteValue, Any]]
 ) -> None:
@@ -208,9 +187,11 @@ def bind_fetched(
         server: where they came from.
         fetched: placeholders and values.
     """
-    for placeholder, fresh in fetched:
-        old = registry.placed.pop(placeholder, None)
-        value = old if update_in_place(old, fresh) else fresh
+    changed: dict[int, Any] = {}
+    pairs = [(placeholder, fresh, registry.placed.pop(placeholder, None)) for placeholder, fresh in fetched]
+    for placeholder, fresh, old in sorted(pairs, key=lambda pair: pair[2] is None):
+        value = old if update_in_place(old, fresh) else changed.get(id(fresh), fresh)
+        changed[id(fresh)] = value
         for name, bound in list(shell.user_ns.items()):
             if bound is placeholder:
                 shell.user_ns[name] = value

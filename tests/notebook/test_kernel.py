@@ -169,7 +169,7 @@ def test_a_misuse_is_an_error_output(connected: Kernel) -> None:
     "bad", ["%%rpc_call\n1/0", "%%rpc_call -s nope\n1", "gen", "%%rpc_call\nraise SystemExit(3)"]
 )
 def test_papermill_stops(tmp_path: Path, bad: str) -> None:
-    """A remote error, a misuse and a value that cannot be had each end the run."""
+    """A remote error, a misuse, one inside the cell, and a value that cannot be had each end the run."""
     import papermill
 
     cells = ["%load_ext rpc_magic\n%rpc_connect", "%%rpc_call\ngen = (i for i in ())", bad, "never = 1"]

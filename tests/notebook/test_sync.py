@@ -215,3 +215,20 @@ def test_history_is_each_sides_own(notebook: Any) -> None:
     notebook.good("%%rpc_call\n'there'")
     assert notebook.good("_").result == "'there'"
     assert notebook.good("__").result == "'there'"
+
+
+def test_instances_and_tables_keep_their_identity(notebook: Any) -> None:
+    """Objects changed there are the same objects here, also under names that the cell did not mention."""
+    notebook.good("class P:\n    def __init__(self): self.v = 1\np = P(); q = p")
+    notebook.good("import pandas as pd\ndf = pd.DataFrame({'a': [1, 2]}); same = df")
+    notebook.good("%%rpc_call\np.v = 2\ndf['b'] = 3\nview = df")
+    assert notebook.good("q.v, q is p").result == "(2, True)"
+    assert notebook.good("list(same.columns)").result == "['a', 'b']"
+    assert notebook.good("df is same").result == "True"
+
+
+def test_what_cannot_be_changed_in_place_is_bound_under_all_its_names(notebook: Any) -> None:
+    """A tuple whose list was changed becomes another tuple, under every name."""
+    notebook.good("t = ([1],); u = t")
+    notebook.good("%%rpc_call\nt[0].append(2)")
+    assert notebook.good("t, u is t").result == "(([1, 2],), True)"

@@ -1,0 +1,111 @@
+"""Changing objects in place: `rpc_magic.notebook.inplace`."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter, OrderedDict, defaultdict, deque
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rpc_magic.notebook.inplace import update_in_place
+
+
+class Plain:
+    """State in ``__dict__``."""
+
+    def __init__(self, v: int) -> None:
+        self.v = v
+
+
+class Slotted:
+    """State in slots."""
+
+    __slots__ = ("v",)
+
+    def __init__(self, v: int) -> None:
+        self.v = v
+
+
+class NamedList(list[int]):
+    """A list with an attribute."""
+
+    name = ""
+
+
+class Colour(enum.Enum):
+    """Members are what they are."""
+
+    RED = 1
+    BLUE = 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ([1], [2, 3]),
+        ({"a": 1}, {"b": 2}),
+        ({1}, {2}),
+        (bytearray(b"a"), bytearray(b"bc")),
+        (deque([1], 5), deque([2, 3], 5)),
+        (Counter("aa"), Counter("b")),
+        (OrderedDict(a=1, b=2), OrderedDict(b=1, a=2)),
+        (defaultdict(list, a=[1]), defaultdict(list, b=[2])),
+    ],
+)
+def test_containers(old: Any, new: Any) -> None:
+    """The object stays, its content becomes the other's."""
+    assert update_in_place(old, new)
+    assert old == new
+    assert list(old) == list(new)
+
+
+def test_attributes_of_containers() -> None:
+    """What hangs on a list of the user's class comes too."""
+    old, new = NamedList([1]), NamedList([2])
+    new.name = "n"
+    assert update_in_place(old, new)
+    assert old == [2]
+    assert old.name == "n"
+
+
+def test_arrays() -> None:
+    """Of the same shape and type only, and only where writing is allowed."""
+    old = np.zeros(3)
+    assert update_in_place(old, np.arange(3.0))
+    assert old.tolist() == [0, 1, 2]
+    assert not update_in_place(old, np.zeros(4))
+    assert not update_in_place(old, np.zeros(3, dtype=int))
+    old.flags.writeable = False
+    assert not update_in_place(old, np.zeros(3))
+    assert old.tolist() == [0, 1, 2]
+
+
+def test_pandas() -> None:
+    """Tables and columns take new shapes as well."""
+    table, column = pd.DataFrame({"a": [1]}), pd.Series([1])
+    assert update_in_place(table, pd.DataFrame({"b": [1, 2]}))
+    assert update_in_place(column, pd.Series([3, 4], name="x"))
+    assert table.equals(pd.DataFrame({"b": [1, 2]}))
+    assert column.tolist() == [3, 4]
+
+
+def test_instances() -> None:
+    """Only those whose whole state is their dictionary."""
+    old = Plain(1)
+    assert update_in_place(old, Plain(2))
+    assert old.v == 2
+    assert not update_in_place(Slotted(1), Slotted(2))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(None, [1]), ([1], (1,)), ((1,), (2,)), (1, 2), ("a", "b"), (deque([1], 2), deque([1], 3))],
+)
+def test_everything_else_is_left_alone(old: Any, new: Any) -> None:
+    """Other types, and objects of different types, are not touched."""
+    before = repr(old)
+    assert not update_in_place(old, new)
+    assert repr(old) == before

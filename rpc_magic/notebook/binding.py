@@ -95,8 +95,10 @@ class _Binder:
             elif name in run.mutated and update_in_place(namespace.get(name), value):
                 replaced[id(value)] = namespace[name]
             else:
-                for alias in self._aliases(name) if name in run.mutated else ():
-                    namespace[alias] = value
+                if name in run.mutated and name in namespace and type(namespace[name]) is not RemoteValue:
+                    self._registry.tell_rebound(name, value)
+                    for alias in self._aliases(name):
+                        namespace[alias] = value
                 namespace[name] = value
             note_received(self._server, namespace, name)
             self._server.reads.pop(name, None)
@@ -190,7 +192,10 @@ def bind_fetched(
     changed: dict[int, Any] = {}
     pairs = [(placeholder, fresh, registry.placed.pop(placeholder, None)) for placeholder, fresh in fetched]
     for placeholder, fresh, old in sorted(pairs, key=lambda pair: pair[2] is None):
-        value = old if update_in_place(old, fresh) else changed.get(id(fresh), fresh)
+        is_same = update_in_place(old, fresh)
+        value = old if is_same else changed.get(id(fresh), fresh)
+        if old is not None and not is_same:
+            registry.tell_rebound(address_of(placeholder)[1].lstrip("="), fresh)
         changed[id(fresh)] = value
         for name, bound in list(shell.user_ns.items()):
             if bound is placeholder:

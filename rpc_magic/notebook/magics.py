@@ -128,8 +128,16 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             return self._extension.background.start(server, cell, options)
         value = self._extension.runner.run_cell(server, cell, options)
         if arguments.local:
-            self.shell.run_cell(cell).raise_error()
+            self._run_here(cell)
         return value
+
+    def _run_here(self, cell: str) -> None:
+        """Run a cell here; its error, which IPython has shown by then, fails the cell around it as well."""
+        result = self.shell.run_cell(cell)
+        error = result.error_before_exec or result.error_in_exec
+        if error is not None:
+            error._render_traceback_ = list
+            raise error
 
     def _add_alias(self, name: str) -> None:
         """Make the magic %%NAME of a connected server."""

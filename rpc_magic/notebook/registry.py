@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,6 +74,7 @@ class Registry:
         self.servers: dict[str, Server] = {}
         self.default = ""
         self.placed: weakref.WeakKeyDictionary[RemoteValue, Any] = weakref.WeakKeyDictionary()
+        self._told: set[str] = set()
 
     def add(self, server: Server) -> None:
         """Add a server; it becomes the default."""
@@ -106,6 +108,16 @@ class Registry:
                 f"%rpc_connect URL --name {name} connects one"
             )
         return server
+
+    def tell_rebound(self, name: str, value: object) -> None:
+        """Tell the user, once a variable, that a change made there could not be made in the object of here."""
+        if name in self._told:
+            return
+        self._told.add(name)
+        sys.stderr.write(
+            f"rpc_magic: {name} was changed there and is bound anew here, because this {type(value).__name__} "
+            "cannot be changed in place; what else refers to the old object keeps the old content\n"
+        )
 
     def owner(self, value: RemoteValue) -> Server | None:
         """Return the server on which a value is; None when its session is gone or was never this notebook's."""

@@ -102,6 +102,17 @@ def test_the_widget_has_a_text_that_a_saved_notebook_shows(connected: Kernel) ->
     assert "gpu: connected" in shown["data"]["text/html"]
 
 
+def test_the_widget_follows_the_session(connected: Kernel, tmp_path: Path) -> None:
+    """It is told from another thread; its messages belong to the cell that made it, whatever runs."""
+    go = tmp_path / "go"
+    cell = connected.start(f"go = {str(go)!r}\n%rpc_connect --name seen")
+    connected.wait(cell)
+    connected.run("%%seen --noblock\nimport os, time\nwhile not os.path.exists(go): time.sleep(0.01)")
+    connected.wait_for(cell, "seen: busy for")
+    go.touch()
+    connected.run("%rpc_result")
+
+
 def test_nobody_watches(connected: Kernel) -> None:
     """With RPC_MAGIC_NONINTERACTIVE set the state is a line of text."""
     outputs = connected.run("%env RPC_MAGIC_NONINTERACTIVE=1\n%rpc_connect --name quiet")

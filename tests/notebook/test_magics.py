@@ -124,6 +124,8 @@ def test_local_runs_here_as_well(notebook: Any) -> None:
     """The cell runs on both sides."""
     report = notebook.good("%%rpc_call --local\nimport os\nprint(os.getpid())")
     assert len(set(report.out.split())) == 2
+    report = notebook.run("import os\n" + "here = os.getpid()")
+    assert notebook.run("%%rpc_call --local\nimport os\nassert os.getpid() != here").error == "AssertionError"
 
 
 def test_push_and_pull(notebook: Any) -> None:

@@ -16,9 +16,10 @@ from rpc_magic.wire.handshake import (
     read_verdict,
 )
 
-__all__ = ["dial"]
+__all__ = ["check_listening", "dial"]
 
 _NO_TICKET = bytes(16)
+_LOOK_SECONDS = 2.0
 
 
 def dial(
@@ -79,6 +80,15 @@ def dial(
         Verdict.NO_SUCH_SESSION: "the session has ended, or the server has no such thing",
     }
     raise ConnectError(url, reasons[verdict])
+
+
+def check_listening(address: Address) -> None:
+    """Check that something listens there, so that a missing token is not blamed for a missing server.
+
+    Raises:
+        ConnectError: nothing does.
+    """
+    _connect(address, time.monotonic() + _LOOK_SECONDS).close()
 
 
 def _connect(address: Address, deadline: float) -> socket.socket:

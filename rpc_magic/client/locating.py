@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
+from rpc_magic.client.dialing import check_listening
 from rpc_magic.errors import AuthenticationError, ConnectError, RpcMagicError
 from rpc_magic.runtime import launch, records, tokens
 from rpc_magic.runtime.addresses import Address, is_address, parse_address
@@ -95,7 +96,11 @@ def locate(url: str, token: str | bytes | None, token_file: str | os.PathLike[st
     else:
         address = parse_address(url)
         record = records.find(address.url)
-    return Place(address, _token(address.url, token, token_file, record))
+    try:
+        return Place(address, _token(address.url, token, token_file, record))
+    except AuthenticationError:
+        check_listening(address)
+        raise
 
 
 def _token(

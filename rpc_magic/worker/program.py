@@ -93,21 +93,21 @@ class Server:
         return self._url
 
     @overload
-    def register(self, function: F, name: str | None = None) -> F: ...
+    def register(self, f: F, name: str | None = None) -> F: ...
 
     @overload
-    def register(self, function: None = None, name: str | None = None) -> Callable[[F], F]: ...
+    def register(self, f: None = None, name: str | None = None) -> Callable[[F], F]: ...
 
-    def register(self, function: F | None = None, name: str | None = None) -> F | Callable[[F], F]:
+    def register(self, f: F | None = None, name: str | None = None) -> F | Callable[[F], F]:
         """Expose a function, under its own name or `name`; also a decorator. May be called while serving.
 
         Raises:
             TypeError, ValueError: it cannot be exposed; see `Exposed.add`.
         """
-        if function is None:
-            return lambda f: self.register(f, name)
-        self._exposed.add(function, name)
-        return function
+        if f is None:
+            return lambda function: self.register(function, name)
+        self._exposed.add(f, name)
+        return f
 
     def start(self) -> str:
         """Begin to listen; return the URL. Calls wait until `serve_forever`, unless `threads` is more than one.

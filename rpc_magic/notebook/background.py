@@ -60,7 +60,8 @@ class Background:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._ended: deque[tuple[Server, Plan, Run, dict[str, Any]]] = deque()
+        runner.settle = self.bind_ended
+        self._ended: deque[tuple[Server, Plan, Run | None, dict[str, Any]]] = deque()
         self._thread = threading.main_thread()
         self.calls: dict[int, CellCall] = {}
 
@@ -85,8 +86,12 @@ class Background:
         show = background_show(runner.shell)
 
         def finish(outcome: messages.Outcome, parts: list[memoryview]) -> Any:
-            end = End(outcome, parts)
-            run = collect(end, [], connection, connection.namespace, is_plain_only=False, is_future=True)
+            try:
+                end = End(outcome, parts)
+                run = collect(end, [], connection, connection.namespace, is_plain_only=False, is_future=True)
+            except BaseException:
+                self._ended.append((server, plan, None, before))
+                raise
             self._ended.append((server, plan, run, before))
             if run.error is not None:
                 raise run.error
@@ -118,6 +123,10 @@ class Background:
             return
         while self._ended:
             server, plan, run, before = self._ended.popleft()
+            if run is None:  # the cell did not run: its variables were not set
+                for name in plan.inputs:
+                    server.ledger.forget(name)
+                continue
             with contextlib.suppress(BaseException):  # the cell's own error belongs to its call
                 self._runner.finish(server, plan, run, before)
 

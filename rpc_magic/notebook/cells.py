@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,10 +45,14 @@ class Runner:
         shell: IPython's shell.
         registry: the connected servers.
         config: the notebook's settings.
+
+    Attributes:
+        settle: called before a cell's results are bound, to bind those of background cells that ended before it.
     """
 
     def __init__(self, shell: Any, registry: Registry, config: Config) -> None:
         self.shell, self.registry, self.config = shell, registry, config
+        self.settle: Callable[[], None] = lambda: None
 
     def run_cell(self, server: Server, cell: str, options: CellOptions) -> Any:
         """Run a cell and return the value of its last expression.
@@ -129,6 +134,7 @@ class Runner:
             for name in {*plan.inputs, *plan.watch}:
                 server.ledger.forget(name)
             raise
+        self.settle()
         note_sent(server, plan)
         return run
 

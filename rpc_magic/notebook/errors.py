@@ -52,6 +52,8 @@ def rendered(error: BaseException) -> list[str] | None:
         return [*lines, *(["", note] if note else [])]
     if isinstance(error, RpcMagicError):
         return [f"{type(error).__name__}: {error}"]
+    if type(error) is KeyboardInterrupt:  # a second Stop, or one before the cell was sent
+        return ["KeyboardInterrupt"]
     return None
 
 

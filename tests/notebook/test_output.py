@@ -183,3 +183,40 @@ def test_a_failed_background_cell(notebook: Any) -> None:
     assert report.error == "ZeroDivisionError"
     assert "def fail(): return 1/0" in report.traceback
     assert "rpc_magic/" not in report.traceback
+
+
+def test_the_later_of_a_background_cell_and_a_blocking_one_wins(notebook: Any) -> None:
+    """Calls of a session run in order, and what they bound is bound in that order."""
+    notebook.good("%%rpc_call --noblock\nx = 'background'; y = 'background'")
+    report = notebook.good("%%rpc_call\nx = 'blocking'")
+    assert report.err == ""
+    assert notebook.good("x, y").result == "('blocking', 'background')"
+
+
+def test_a_background_cell_whose_variables_cannot_be_loaded(notebook: Any) -> None:
+    """Its result says so, and the variables are sent again."""
+    notebook.good(
+        "class Picky:\n    def __getstate__(self): return {'a': 1}\n"
+        "    def __setstate__(self, state): raise OSError('not loaded')\ngood, bad = [1], Picky()"
+    )
+    notebook.good("%%rpc_call --noblock\ngood, bad")
+    assert notebook.run("%rpc_result").error == "OSError"
+    assert notebook.good("%%rpc_call\ngood").result == "[1]"
+
+
+def test_a_background_cell_of_a_session_that_dies(notebook: Any) -> None:
+    """Its result says how the session ended."""
+    notebook.good("%%rpc_call --noblock\nimport os; os._exit(3)")
+    report = notebook.run("%rpc_result")
+    assert report.error == "SessionDiedError"
+    assert "status 3" in report.traceback
+
+
+def test_cancelling_a_background_cell_that_waits(notebook: Any, tmp_path: Path) -> None:
+    """It never runs, and the session goes on."""
+    go = tmp_path / "go"
+    notebook.good(f"go = {str(go)!r}")
+    notebook.good("%%rpc_call --noblock\nimport os, time\nwhile not os.path.exists(go): time.sleep(0.01)")
+    notebook.good("get_ipython().run_cell_magic('rpc_call', '--noblock', 'never = 1').cancel()")
+    go.touch()
+    assert notebook.run("%rpc_call never").error == "NameError"

@@ -25,11 +25,12 @@ class StatusPage:
         descriptor: of the shared memory; not kept.
     """
 
-    __slots__ = ("_drained", "_page")
+    __slots__ = ("_drained", "_page", "_stale")
 
     def __init__(self, descriptor: int) -> None:
         self._page = mmap.mmap(descriptor, internal.PAGE_SIZE)
         self._drained = 0
+        self._stale = 0
 
     def begin(self, call: int) -> None:
         """Worker: `call` runs from now on."""
@@ -43,6 +44,15 @@ class StatusPage:
         """Worker: tell whether an interrupt that has just come is meant for what runs now."""
         wanted = _NUMBER.unpack_from(self._page, internal.WANTED_AT)[0]
         return wanted in {0, _NUMBER.unpack_from(self._page, internal.CURRENT_AT)[0]}
+
+    def is_stopped(self, call: int) -> bool:
+        """Worker: tell whether an interrupt was meant for `call`, which begins only now: it was on its way."""
+        wanted = _NUMBER.unpack_from(self._page, internal.WANTED_AT)[0]
+        return bool(call == wanted != self._stale)
+
+    def forget_interrupts(self) -> None:
+        """Worker: another client is there, which counts its calls anew."""
+        self._stale = _NUMBER.unpack_from(self._page, internal.WANTED_AT)[0]
 
     def add_drained(self, count: int) -> None:
         """Keeper: `count` more bytes are about to be taken from the worker's pipes."""

@@ -113,6 +113,7 @@ class Worker:
 
     def adopt(self, channel: FrameSocket) -> None:
         """Serve this connection from now on; an older one is closed."""
+        self._page.forget_interrupts()
         old, self._channel = self._channel, channel
         self._loop.call_soon_threadsafe(self._switch, old, channel)
 
@@ -219,7 +220,7 @@ class Worker:
 
     def _begin(self, call: int) -> Any:
         self._running = next(self._runs)
-        self._gate.early = False
+        self._gate.early = self._page.is_stopped(call)
         self._gate.in_call = True
         self._page.begin(call)
         self._helper.arm()

@@ -1,0 +1,242 @@
+"""Ctrl-C and interrupt(): at any moment, and nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from live import SECONDS, eventually
+
+from rpc_magic import errors
+
+
+def add(a, b=0):
+    return a + b
+
+
+class AfterDelay:
+    """Sends SIGINT to this process after a delay, unless the block has ended by then."""
+
+    def __init__(self, seconds):
+        self._timer = threading.Timer(seconds, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT))
+
+    def __enter__(self):
+        self._timer.start()
+
+    def __exit__(self, *_):
+        self._timer.cancel()
+        self._timer.join()
+
+
+def struck(seconds, work):
+    """Run `work` with a SIGINT after `seconds`; return its value, or "interrupted"."""
+    value = "interrupted"  # it may strike before the work has begun
+    try:
+        with AfterDelay(seconds):
+            try:
+                value = work()
+            except KeyboardInterrupt:
+                value = "interrupted"
+    except KeyboardInterrupt:  # it struck after the work
+        with contextlib.suppress(KeyboardInterrupt):
+            time.sleep(0.001)
+    return value
+
+
+def test_ctrl_c_interrupts_the_remote_call(fresh):
+    """Ctrl-C while waiting raises KeyboardInterrupt in the remote code and here; the next call works."""
+
+    def f():
+        import time
+
+        try:
+            time.sleep(600)
+        except KeyboardInterrupt:
+            get_ipython().user_ns["seen"] = True  # noqa: F821
+            raise
+
+    began = time.monotonic()
+    assert struck(0.2, lambda: fresh.call(f)) == "interrupted"
+    assert time.monotonic() - began < 5
+    assert fresh.pull("seen") is True
+    assert struck(0.2, lambda: fresh.run("import time; time.sleep(600)")) == "interrupted"
+    assert struck(0.2, lambda: fresh.run("import asyncio; await asyncio.sleep(600)")) == "interrupted"
+    assert struck(0.2, lambda: fresh.run("while True: pass")) == "interrupted"
+    assert fresh.call(add, 1, 1) == 2
+
+
+def test_ctrl_c_at_random_moments(fresh):
+    """Whatever a call is doing, Ctrl-C ends it soon, later answers are right, and each call ran once at most."""
+    import random
+
+    rng = random.Random(7)
+    fresh.push(count=0)
+
+    def step(n):
+        import time
+
+        space = get_ipython().user_ns  # noqa: F821
+        space["count"] += 1
+        time.sleep(0.002)
+        return n
+
+    finished = 0
+    for n in range(120):
+        began = time.monotonic()
+        value = struck(rng.random() * 0.006, lambda n=n: fresh.call(step, n))
+        assert time.monotonic() - began < 5
+        assert value in (n, "interrupted")
+        finished += value == n
+        assert fresh.call(add, n, 1) == n + 1
+    assert finished <= fresh.pull("count") <= 120
+    assert fresh.state == "attached"
+
+
+def test_ctrl_c_ends_long_calls_from_the_first_moment(fresh):
+    """However early it strikes, a call that would run for a minute ends within seconds."""
+    import random
+
+    rng = random.Random(8)
+    fresh.call(time.sleep, 0)
+    for _ in range(60):
+        began = time.monotonic()
+        assert struck(rng.random() * 0.003, lambda: fresh.call(time.sleep, 60)) == "interrupted"
+        assert fresh.call(add, 1, 1) == 2
+        assert time.monotonic() - began < 10
+
+
+def test_ctrl_c_while_a_large_array_travels(fresh):
+    """During pickling, sending and receiving of a large array: the call ends, answers after it are right."""
+    import random
+
+    rng = random.Random(9)
+    array = np.arange(4_000_000)
+    table = [{"n": i, "text": str(i)} for i in range(20_000)]
+
+    def there(a):
+        return int(a[-1])
+
+    def back(n):
+        import numpy
+
+        return numpy.arange(n)
+
+    def length(rows):
+        return len(rows)
+
+    for i in range(36):
+        work, expected = [
+            (lambda: fresh.call(there, array), 3_999_999),
+            (lambda: fresh.call(back, 4_000_000).shape, (4_000_000,)),
+            (lambda: fresh.call(length, table), 20_000),
+        ][i % 3]
+        value = struck(rng.random() * 0.06, work)
+        assert value in (expected, "interrupted")
+        assert fresh.call(add, i, 1) == i + 1
+    assert fresh.call(there, array) == 3_999_999
+    assert np.array_equal(fresh.call(back, 10), np.arange(10))
+    assert fresh.state == "attached"
+
+
+def test_ctrl_c_during_a_large_send_is_not_forgotten(fresh):
+    """Ctrl-C while the arguments are on their way ends the call, although it had not begun there."""
+    array = np.ones(40_000_000)
+    fresh.call(add, 1)
+
+    def long(a):
+        import time
+
+        time.sleep(60)
+
+    for delay in (0.02, 0.05, 0.1):
+        began = time.monotonic()
+        assert struck(delay, lambda: fresh.call(long, array)) == "interrupted"
+        assert time.monotonic() - began < 10
+    assert fresh.call(add, 1, 1) == 2
+
+
+def test_second_ctrl_c_stops_waiting(fresh):
+    """Code that is deaf to the first Ctrl-C: the second one gives the prompt back at once."""
+
+    def deaf():
+        import time
+
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            try:
+                time.sleep(0.1)
+            except KeyboardInterrupt:
+                pass
+
+    began = time.monotonic()
+    with AfterDelay(0.3), AfterDelay(0.8), pytest.raises(KeyboardInterrupt):
+        fresh.call(deaf)
+    assert 0.7 < time.monotonic() - began < 2.5
+    assert fresh.call(add, 1, 1) == 2
+
+
+def test_interrupt_from_another_thread(fresh):
+    """interrupt() gives the waiting caller KeyboardInterrupt; on an idle session it does nothing."""
+    fresh.interrupt()
+    assert fresh.call(add, 1, 1) == 2
+    caught = []
+
+    def wait():
+        try:
+            fresh.call(time.sleep, 600)
+        except KeyboardInterrupt as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    eventually(lambda: fresh.info().state == "busy")
+    fresh.interrupt()
+    thread.join(SECONDS)
+    assert caught
+    call = fresh.submit(time.sleep, 600)
+    eventually(lambda: fresh.info().state == "busy")
+    fresh.interrupt()
+    with pytest.raises(errors.RemoteInterrupt):
+        call.result(SECONDS)
+
+
+def test_interrupt_concerns_the_call_it_was_meant_for(fresh):
+    """Cancelling calls over and over never hits a neighbour."""
+    for _ in range(40):
+        first = fresh.submit(time.sleep, 0.002)
+        doomed = fresh.submit(time.sleep, 60)
+        last = fresh.submit(add, 1, 1)
+        assert doomed.cancel()
+        assert first.result(SECONDS) is None
+        assert last.result(SECONDS) == 2
+
+
+def test_timeout_of_a_cell(fresh):
+    """run(timeout=) raises CallTimeoutError, which is a TimeoutError, and the session lives with its variables."""
+    fresh.push(a=1)
+    began = time.monotonic()
+    with pytest.raises(errors.CallTimeoutError) as caught:
+        fresh.run("import time; time.sleep(600)", timeout=0.2)
+    assert isinstance(caught.value, TimeoutError)
+    assert time.monotonic() - began < 4
+    assert fresh.pull("a") == 1
+    assert fresh.run("1 + 1", timeout=30).value == 2
+    with pytest.raises(ZeroDivisionError):
+        fresh.run("1/0", timeout=30)
+
+
+def test_stop_answers_while_output_floods(fresh):
+    """Endless output is stopped within a second or two, by print and by descriptor."""
+    for cell in ("while True: print('x' * 100)", "import os\nwhile True: os.write(1, b'x' * 1000)"):
+        timer = threading.Timer(0.5, fresh.interrupt)
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            fresh.run(cell, on_output=lambda message: None)
+        assert time.monotonic() - began < 8
+        timer.join()
+        assert fresh.call(add, 1, 1) == 2

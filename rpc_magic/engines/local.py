@@ -86,8 +86,11 @@ class LocalEngine:
                 return
         for process in self._processes:
             if process.task is not None and process.task.number == number:
-                with contextlib.suppress(ProcessLookupError):
+                # The message is for a process that has not yet begun with the task and ignores the signal.
+                with contextlib.suppress(OSError):
+                    process.say(number, messages.CancelCall(number))
                     os.kill(process.pid, signal.SIGINT)
+                return
 
     def close(self) -> None:
         """End every process."""
@@ -113,6 +116,11 @@ class LocalEngine:
             os.kill(process.pid, signal.SIGKILL)
 
     def _dispatch(self) -> None:
+        if not self._processes:
+            while self._queue:
+                text = "the server's machine gives no process for the engine"
+                failed = _failed("error", "rpc_magic.errors.RemoteError", text)
+                self._done(self._queue.popleft().number, failed, ())
         for process in list(self._processes):
             if not self._queue:
                 return

@@ -1,6 +1,8 @@
 """A process of the local engine: calls one function after another, and nothing else.
 
-It reads tasks from a stream socket with blocking reads. SIGINT raises only while a task's function runs.
+It reads tasks from a stream socket with blocking reads. SIGINT raises only while a task's function runs. One that
+comes between the arrival of a task and the start of its function is kept for that; for one that comes even
+earlier, a `CancelCall` follows the task on the socket.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ class _Process:
         self._frames: list[Frame] = []
         self._functions: dict[bytes, Callable[..., Any] | BaseException] = {}
         self._values: dict[tuple[str, str], object] = {}
+        self._in_task = self._in_function = self._is_stopped = False
         main = types.ModuleType("__main__")
         sys.modules["__main__"] = main
         self._namespace = main.__dict__
@@ -48,11 +51,26 @@ class _Process:
                 except BaseException as error:  # noqa: BLE001 - said by the tasks that name it
                     self._functions[request.digest] = error
             elif isinstance(request, messages.MapTask):
+                self._begin(frame.call)
                 results = list(self._work(request.digest, frame.buffers))
+                self._in_task = False
                 for stream in (sys.stdout, sys.stderr):
                     with contextlib.suppress(Exception):
                         stream.flush()
                 self._say(frame.call, messages.Returned(), self._encode(results))
+
+    def _begin(self, number: int) -> None:
+        """Take note of a task; it may have been cancelled before it was read."""
+        self._is_stopped, self._in_task = False, True
+        signal.signal(signal.SIGINT, self._on_interrupt)
+        self._frames += self._channel.read()
+        if any(frame.call == number for frame in self._frames):
+            self._is_stopped = True
+
+    def _on_interrupt(self, *_: object) -> None:
+        if self._in_function:
+            raise KeyboardInterrupt
+        self._is_stopped = self._in_task
 
     def _next(self) -> Frame:
         while not self._frames:
@@ -70,10 +88,11 @@ class _Process:
         return serial.decode(buffers, namespace=self._namespace, resolve=self._fetch)
 
     def _fetch(self, session: str, key: str) -> object:
-        """Return a value of the session that an argument stands for; each is fetched once."""
-        if (session, key) not in self._values:
+        """Return a value of the session that an argument stands for; a kept one is fetched once."""
+        if (session, key) not in self._values or key.startswith("="):  # a variable may have changed
             self._say(0, messages.Fetch(session, key))
-            frame = self._next()
+            while (frame := self._next()).call:
+                self._is_stopped = True  # the task has been cancelled meanwhile
             answer = messages.decode_answer(frame.message)
             if isinstance(answer, messages.Failed):
                 raise self._decode(frame.buffers)
@@ -91,11 +110,13 @@ class _Process:
             return
         for args, kwargs in items:
             try:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
                 try:
+                    self._in_function = True
+                    if self._is_stopped:
+                        raise KeyboardInterrupt
                     value = function(*args, **kwargs)
                 finally:
-                    signal.signal(signal.SIGINT, signal.SIG_IGN)
+                    self._in_function = False
             except BaseException as error:  # noqa: BLE001 - it belongs to the caller
                 yield _failure(error)
                 return

@@ -24,6 +24,8 @@ from rpc_magic.wire.frames import Buffer
 __all__ = ["EngineHost"]
 
 _FORK_SECONDS = 30.0
+_FORKED_AT_ONCE = 64
+"""One packet passes at most 253 descriptors, and machines have more processors."""
 
 
 class EngineHost:
@@ -58,8 +60,14 @@ class EngineHost:
         self._forked.put([(pid, socket.socket(fileno=fd)) for pid, fd in zip(pids, descriptors, strict=True)])
 
     def _make(self, count: int) -> list[tuple[int, socket.socket]]:
-        self._keeper.send(internal.ForkEngine(count))
-        return self._forked.get(timeout=_FORK_SECONDS)
+        made: list[tuple[int, socket.socket]] = []
+        while len(made) < count:
+            self._keeper.send(internal.ForkEngine(min(count - len(made), _FORKED_AT_ONCE)))
+            more = self._forked.get(timeout=_FORK_SECONDS)
+            if not more:
+                break  # the machine gives no more
+            made += more
+        return made
 
     def _run(self, selector: selectors.BaseSelector) -> None:
         self._engine = LocalEngine(self._make, self._resolve, self._done, selector)

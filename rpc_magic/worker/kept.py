@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import psutil
 
+from rpc_magic.errors import ProtocolError
 from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.packets import PacketSocket, close_all
 from rpc_magic.wire import internal
@@ -54,8 +55,10 @@ class KeptWorker:
         pid: int,
         descriptors: tuple[int, int, int, int],
         own: PacketSocket,
+        close_in_child: Callable[[], None],
     ) -> None:
         self._request, self._template, self._settings, self._selector = request, template, settings, selector
+        self._close_in_child = close_in_child
         self.ticket, self.pid = request.ticket, pid
         self.link_fd, self.page_fd, out, err = descriptors
         self.on_exit: Callable[[KeptWorker, WorkerEnds], None] = lambda *_: None
@@ -110,7 +113,8 @@ class KeptWorker:
             undo.pop_all()
         close_all([out_write, err_write, workers_link, workers_own])
         descriptors = (link, page, out_read, err_read)
-        return cls(request, template, settings, selector, pid, descriptors, PacketSocket.from_descriptor(own))
+        packets = PacketSocket.from_descriptor(own)
+        return cls(request, template, settings, selector, pid, descriptors, packets, close_in_child)
 
     @property
     def is_ending(self) -> bool:
@@ -175,6 +179,12 @@ class KeptWorker:
             self._dropped[fd] = 0
         return True
 
+    def _drain_present(self, pipe: int) -> None:
+        """Read what is in a pipe now, and no more: a process may write to it for ever."""
+        rounds = -(-waiting_bytes(pipe) // _PIECE)
+        while rounds and pipe in self._pipes and self._drain(pipe):
+            rounds -= 1
+
     def _send_pending(self) -> None:
         if self._own is None:
             return
@@ -204,7 +214,7 @@ class KeptWorker:
             return
         try:
             received = self._own.receive()
-        except EOFError:
+        except (EOFError, OSError, ProtocolError):
             self._lose_own()
             return
         if received is not None:
@@ -212,8 +222,7 @@ class KeptWorker:
             close_all(descriptors)
             if isinstance(message, internal.SyncOutput):
                 for pipe in list(self._pipes):
-                    while pipe in self._pipes and self._drain(pipe):
-                        pass
+                    self._drain_present(pipe)
                 self._pending.append(internal.Synced(message.number))
             elif isinstance(message, internal.ForkEngine):
                 self._fork_engine(message.count)
@@ -225,16 +234,23 @@ class KeptWorker:
         ours: list[int] = []
         pids: list[int] = []
         for _ in range(count):
-            mine, theirs = socket.socketpair()
-            pid = os.fork()
+            try:
+                mine, theirs = socket.socketpair()
+            except OSError:
+                break  # fewer processes do the work too
+            try:
+                pid = os.fork()
+            except OSError:
+                mine.close()
+                theirs.close()
+                break
             if pid == 0:
                 for fd in (1, 2):
                     with contextlib.suppress(OSError):
                         os.dup2(os.open(f"/proc/{self.pid}/fd/{fd}", os.O_WRONLY), fd)
                 mine.close()
                 close_all(ours)
-                self._selector.close()
-                self.close()
+                self._close_in_child()
                 self._template.become_engine(self._request, theirs)  # does not return
             theirs.close()
             ours.append(mine.detach())

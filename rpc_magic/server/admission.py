@@ -49,7 +49,7 @@ class Admission:
     ) -> None:
         self._tokens, self._settings = tokens, settings
         self._check, self._admit = check, admit
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], None] = {}  # in order of arrival
 
     async def accept_from(self, listener: socket.socket) -> None:
         """Accept connections for ever."""
@@ -63,11 +63,16 @@ class Admission:
                 await asyncio.sleep(0.1)
                 continue
             if len(self._under_way) >= self._settings.unproved:
-                sock.close()
-                continue
+                # The oldest makes room: whoever knows the token is through long before it is the oldest.
+                oldest = next(iter(self._under_way))
+                del self._under_way[oldest]
+                oldest.cancel()
             task = loop.create_task(self._greet(sock))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._under_way[task] = None
+            task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._under_way.pop(task, None)
 
     async def _greet(self, sock: socket.socket) -> None:
         sock.setblocking(False)

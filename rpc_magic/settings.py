@@ -37,7 +37,7 @@ class ServerSettings:
 
     Attributes:
         handshake_seconds: from accept to the end of the handshake, in total.
-        unproved: connections that may be in their handshake at once; more are closed at accept.
+        unproved: connections that may be in their handshake at once; one more closes the oldest.
         sessions: sessions at once.
         vanished_seconds: a private session lives this long after its client vanished.
         session_ttl: a named session without a client lives this long while idle, in seconds.
@@ -83,12 +83,14 @@ class ClientSettings:
 
     Attributes:
         connect_seconds: default time to connect.
-        ping_seconds: between two pings of the control connection.
+        ping_seconds: between two pings of the control connection while someone watches the status.
+        beat_seconds: between two pings otherwise: a client that is not heard from loses its session to others.
         lost_seconds: how long to wait for the server's word on why a data connection ended.
         upload_warning: bytes of variables sent for one cell above which the size is said first.
     """
 
     connect_seconds: float = 10.0
     ping_seconds: float = 2.0
+    beat_seconds: float = 10.0
     lost_seconds: float = 1.0
     upload_warning: int = 100 * 1000 * 1000

@@ -104,6 +104,7 @@ class Attachment:
         try:
             self.welcome = self.control.welcome(max(0.1, deadline - time.monotonic()))
             self.code = "bytecode" if self.welcome.python == python_tag() else "source"
+            self.io.every(self._settings.beat_seconds, self.control.ping)
             if self.welcome.has_sessions and (session or place.is_embedded or not self.welcome.has_functions):
                 self.link(Role.DATA)
         except BaseException:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -45,6 +46,7 @@ class IoThread:
         self._jobs: deque[Callable[[], None]] = deque()
         self._thread: threading.Thread | None = None
         self._is_ending = False
+        self._beat: tuple[float, Callable[[], object]] | None = None
         self.pid = os.getpid()
 
     @property
@@ -70,6 +72,14 @@ class IoThread:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="rpc_magic-io", daemon=True)
             self._thread.start()
+
+    def every(self, seconds: float, action: Callable[[], object]) -> None:
+        """Call `action` on the thread about every `seconds`; from any thread. There is one such action."""
+
+        def job() -> None:
+            self._beat = seconds, action
+
+        self.do(job)
 
     def watch_writing(self, channel: Channel) -> None:
         """Send what waits in `channel` as soon as it goes; from any thread."""
@@ -112,8 +122,9 @@ class IoThread:
     def _run(self) -> None:
         wait, jobs, channels = self._poller.wait, self._jobs, self._channels
         wake = self._wake_read.fileno()
+        beaten = time.monotonic()
         while True:
-            for descriptor, events in wait():
+            for descriptor, events in wait(self._beat[0] if self._beat else None):
                 if descriptor == wake:
                     with contextlib.suppress(BlockingIOError):
                         self._wake_read.recv(4096)
@@ -128,6 +139,9 @@ class IoThread:
                     self._poller.watch(descriptor, READ)
             while jobs:
                 jobs.popleft()()
+            if self._beat is not None and time.monotonic() - beaten >= self._beat[0]:
+                beaten = time.monotonic()
+                self._beat[1]()
             if self._is_ending and not jobs:
                 self._close()
                 return

@@ -33,8 +33,8 @@ class Poller(Protocol):
     def drop(self, descriptor: int) -> None:
         """Wait for nothing on a descriptor; no error when that is so already."""
 
-    def wait(self) -> list[tuple[int, int]]:
-        """Wait; return descriptors and their events. One that has failed is readable."""
+    def wait(self, timeout: float | None) -> list[tuple[int, int]]:
+        """Wait, at most `timeout` seconds; return descriptors and their events. One that has failed is readable."""
 
     def close(self) -> None:
         """Give up."""
@@ -62,10 +62,10 @@ class _Epoll:
             with contextlib.suppress(OSError, ValueError):
                 self._epoll.unregister(descriptor)
 
-        def wait(self) -> list[tuple[int, int]]:
+        def wait(self, timeout: float | None) -> list[tuple[int, int]]:
             # A descriptor that has failed or hung up is reported whatever is waited for: reading tells how.
             return [
-                (fd, events & WRITE | (READ if events & ~WRITE else 0)) for fd, events in self._epoll.poll()
+                (fd, events & WRITE | (READ if events & ~WRITE else 0)) for fd, events in self._epoll.poll(timeout)
             ]
 
         def close(self) -> None:
@@ -92,14 +92,14 @@ class _Select:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(descriptor)
 
-    def wait(self) -> list[tuple[int, int]]:
+    def wait(self, timeout: float | None) -> list[tuple[int, int]]:
         return [
             (
                 key.fd,
                 (READ if events & selectors.EVENT_READ else 0)
                 | (WRITE if events & selectors.EVENT_WRITE else 0),
             )
-            for key, events in self._selector.select()
+            for key, events in self._selector.select(timeout)
         ]
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -118,7 +119,7 @@ class Connection:
         run = self.run_cell(request, dict(inputs or {}), on_output, timeout)
         if run.error is not None:
             raise run.error
-        return run.result
+        return replace(run.result, outputs={**run.result.outputs, **run.kept})
 
     def run_cell(
         self,
@@ -168,14 +169,18 @@ class Connection:
             TransferError: one of them cannot travel; it stays in the session.
         """
         values = self.pull_all(names)
-        if not isinstance(values, dict):
-            return values
         return values[names[0]] if len(names) == 1 else tuple(values[name] for name in names)
 
     def pull_all(self, names: Iterable[str], *, carry: bool = True) -> Any:
         """Fetch variables of the session as a dict; see `pull`."""
         wanted = tuple(names)
-        return self.exchange.request(messages.Pull(wanted, carry)) if wanted else {}
+        values = self.exchange.request(messages.Pull(wanted, carry)) if wanted else {}
+        if isinstance(values, dict):
+            return values
+        # Together they are too much, or no plain data: each for itself, so that some come.
+        if len(wanted) == 1:
+            return {wanted[0]: values}
+        return {name: self.pull_all((name,), carry=carry)[name] for name in wanted}
 
     def put(self, value: Any) -> RemoteValue:
         """Keep a value in the session; pass what is returned to any call without moving the data."""

@@ -78,15 +78,15 @@ def collect(
         error = exception_of(
             done.error, exception or (), namespace, is_future=is_future, is_plain_only=is_plain_only
         )
-    streams = {"stdout": "", "stderr": ""}
+    texts: dict[str, list[str]] = {"stdout": [], "stderr": []}
     for message in shown:
         if isinstance(message, messages.Stream):
-            streams[message.name] = streams.get(message.name, "") + message.text
+            texts.setdefault(message.name, []).append(message.text)
     result = Result(
         value=value,
         outputs=names,
-        stdout=streams["stdout"],
-        stderr=streams["stderr"],
+        stdout="".join(texts["stdout"]),
+        stderr="".join(texts["stderr"]),
         display=[m.data for m in shown if isinstance(m, messages.Display)],
         execution_count=done.execution_count,
         duration=done.duration,

@@ -106,10 +106,15 @@ def _wait_long(waiter: Waiter, hooks: Hooks, timeout: float | None, first: Event
                 return End(message, buffers)
             if isinstance(message, Exception):
                 raise message
-            if isinstance(message, messages.InputRequest):
-                hooks.ask(message, hooks.reply)
-            else:
-                hooks.show(message, buffers)
+            try:
+                if isinstance(message, messages.InputRequest):
+                    hooks.ask(message, hooks.reply)
+                else:
+                    hooks.show(message, buffers)
+            except Exception:
+                hooks.stop()
+                hooks.abandon()
+                raise
         except KeyboardInterrupt:
             stops += 1
             with Deferred():

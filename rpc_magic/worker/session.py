@@ -210,9 +210,15 @@ class Session:
             return messages.Missing(missing), ()
         values = {name: self.namespace[name] for name in request.names}
         try:
-            return self._returned(values, carry=request.carry)
+            outcome, buffers = self._returned(values, carry=request.carry)
         except TransferError as error:
             raise self._name_culprit(values, error, carry=request.carry) from None
+        if isinstance(outcome, messages.Kept) and len(values) == 1:
+            # What stands for one variable stands for its value.
+            key, reason = outcome.info.key, outcome.info.reason
+            (self._values[key],) = values.values()
+            outcome = messages.Kept(self._info(self._values[key], key, reason))
+        return outcome, buffers
 
     def _name_culprit(self, values: dict[str, object], error: TransferError, *, carry: bool) -> TransferError:
         """Find the variable that cannot travel, so that the error's path starts with its name."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,16 +16,10 @@ from live import Script, served  # noqa: E402 - the line above makes it findable
 import rpc_magic  # noqa: E402
 
 
-@pytest.fixture(scope="session", autouse=True)
-def runtime_dir() -> Iterator[Path]:
-    """A runtime folder of this test process, its path short enough for sockets."""
-    folder = Path(tempfile.mkdtemp(prefix="rpcm"))
-    patch = pytest.MonkeyPatch()
-    patch.setenv("RPC_MAGIC_RUNTIME_DIR", str(folder))
-    patch.delenv("RPC_MAGIC_TOKEN_FILE", raising=False)
-    yield folder
-    patch.undo()
-    shutil.rmtree(folder, ignore_errors=True)
+@pytest.fixture(scope="session")
+def runtime_dir() -> Path:
+    """The runtime folder of this test process, whose path is short enough for sockets."""
+    return Path(os.environ["RPC_MAGIC_RUNTIME_DIR"])
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import psutil
 from rpc_magic.runtime import launch
 from rpc_magic.runtime.processes import start_time
 
-FACTOR = float(os.environ.get("RPC_MAGIC_TEST_TIMEOUT_FACTOR", "1"))
+FACTOR = float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))
 SECONDS = 30 * FACTOR
 """Deadline of whatever is expected to happen."""
 

@@ -280,13 +280,16 @@ class Session:
         names: dict[str, object] = {}
         kept: dict[str, messages.ValueInfo] = {}
         notes: list[str] = []
+        firsts: dict[int, str] = {}
         for name, value in changed.items():
             if serial.is_eager(value, self._settings.eager) or (
                 is_asked_for and self._can_travel(name, value, notes)
             ):
                 names[name] = value
             else:
-                kept[name] = self._info(value)
+                # Of several variables that hold one object, the others name the first.
+                first = firsts.setdefault(id(value), name)
+                kept[name] = self._info(value, "" if first == name else f"={first}")
         value_here, info = False, None
         if result.has_value:
             value_here = serial.is_eager(result.value, self._settings.eager)

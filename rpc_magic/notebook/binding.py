@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
+import msgspec
+
 from rpc_magic.client import RemoteValue
 from rpc_magic.client.running import Run
 from rpc_magic.errors import TransferError
@@ -113,7 +115,7 @@ class _Binder:
     def bind_placeholders(self) -> None:
         """Bind placeholders for what stayed there."""
         namespace, ledger = self._namespace, self._server.ledger
-        for name, value in self._run.kept.items():
+        for name, value in self._own_placeholders().items():
             module = _module_here(value)
             if module is not None and namespace.get(name) is module:
                 note_received(self._server, namespace, name)
@@ -133,6 +135,22 @@ class _Binder:
             ledger.remote(name)
             self._registry.placed[value] = None if type(old) is RemoteValue else old
             self._server.reads[name] = self._reads
+
+    def _own_placeholders(self) -> dict[str, RemoteValue]:
+        """Return a placeholder for each name; those of one object, which name its first variable, are grouped."""
+        own: dict[str, RemoteValue] = {}
+        groups: dict[str, list[RemoteValue]] = {}
+        for name, value in self._run.kept.items():
+            _, root = address_of(value)
+            if root != f"={name}":
+                info = msgspec.structs.replace(value._info, key="")  # noqa: SLF001 - its description has no other door
+                value = self._server.connection.remote_value(info, name)  # noqa: PLW2901 - the same, by its own name
+            own[name] = value
+            groups.setdefault(root, []).append(value)
+        for values in groups.values():
+            if len(values) > 1:
+                self._registry.group(values)
+        return own
 
     def delete(self) -> None:
         """Delete what the cell deleted, unless it has become something else here."""

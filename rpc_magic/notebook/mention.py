@@ -70,7 +70,8 @@ class Fetcher:
             return {}
         found = reachable(names, namespace)
         placed = self._registry.placed
-        return {name: v for name, v in found.items() if type(v) is RemoteValue and v in placed}
+        wanted = {name: v for name, v in found.items() if type(v) is RemoteValue and v in placed}
+        return self._registry.with_mates(wanted, namespace)
 
     def _fetch(self, wanted: dict[str, RemoteValue]) -> None:
         by_server: dict[str, list[RemoteValue]] = {}

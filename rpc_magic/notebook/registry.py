@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +76,7 @@ class Registry:
         self.default = ""
         self.placed: weakref.WeakKeyDictionary[RemoteValue, Any] = weakref.WeakKeyDictionary()
         self._told: set[str] = set()
+        self._groups: weakref.WeakKeyDictionary[RemoteValue, object] = weakref.WeakKeyDictionary()
 
     def add(self, server: Server) -> None:
         """Add a server; it becomes the default."""
@@ -108,6 +110,20 @@ class Registry:
                 f"%rpc_connect URL --name {name} connects one"
             )
         return server
+
+    def group(self, values: Iterable[RemoteValue]) -> None:
+        """Note that placeholders stand for one object: they are fetched together, so that it stays one."""
+        mark = object()
+        for value in values:
+            self._groups[value] = mark
+
+    def with_mates(self, wanted: dict[str, RemoteValue], namespace: dict[str, Any]) -> dict[str, RemoteValue]:
+        """Return placeholders together with those that stand for the same objects."""
+        marks = [mark for value in wanted.values() if (mark := self._groups.get(value)) is not None]
+        if not marks:
+            return wanted
+        mates = {n: v for n, v in self.placeholders(namespace).items() if self._groups.get(v) in marks}
+        return {**wanted, **mates}
 
     def tell_rebound(self, name: str, value: object) -> None:
         """Tell the user, once a variable, that a change made there could not be made in the object of here."""

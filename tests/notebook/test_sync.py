@@ -236,3 +236,14 @@ def test_what_cannot_be_changed_in_place_is_bound_under_all_its_names(notebook: 
     assert "t was changed there and is bound anew here" in report.err
     assert notebook.good("%%rpc_call\nt[0].append(3); t[0].pop()").err == ""
     assert notebook.good("t, u is t").result == "(([1, 2],), True)"
+
+
+def test_one_object_of_there_is_one_object_here(notebook: Any) -> None:
+    """Two names of a large value are fetched together, whichever is mentioned; a name bound anew since is not."""
+    notebook.good("%%rpc_call\nimport numpy as np\na = np.zeros(3); b = a; c = a; a")
+    notebook.good("%%rpc_call\nc = np.ones(3)")
+    notebook.good("b[0] = 7")
+    assert (
+        notebook.good("a is b, a.tolist(), c.tolist()").result == "(True, [7.0, 0.0, 0.0], [1.0, 1.0, 1.0])"
+    )
+    assert notebook.good("%%rpc_call\na is b, float(a[0]), float(c[0])").result == "(True, 7.0, 1.0)"

@@ -7,11 +7,11 @@ thread that called `serve_forever`, or on several threads.
 
 from __future__ import annotations
 
-import _thread
 import concurrent.futures
 import contextlib
 import os
 import queue
+import signal
 import socket
 import subprocess
 import sys
@@ -186,7 +186,12 @@ class _Client:
             return True
 
     def close(self) -> None:
+        self._calls.clients.discard(self)
         self._calls.io.forget(self, self._frames.close)
+
+    def close_now(self) -> None:
+        """Close when the I/O thread has ended."""
+        self._frames.close()
 
     def answer(self, call: int, outcome: messages.Outcome, buffers: Sequence[Buffer] = ()) -> None:
         """Send an outcome; any thread. A client that has gone gets none."""
@@ -212,11 +217,12 @@ class _Supervisor:
             while received := self._packets.receive():
                 message, descriptors = received
                 if isinstance(message, internal.Adopt):
-                    self._calls.io.watch(_Client(socket.socket(fileno=descriptors[0]), self._calls))
+                    client = _Client(socket.socket(fileno=descriptors[0]), self._calls)
+                    self._calls.clients.add(client)
+                    self._calls.io.watch(client)
                 else:
                     close_all(descriptors)
         except EOFError:
-            self._calls.io.forget(self, self._packets.close)
             self._calls.end()
 
     def writable(self) -> bool:
@@ -224,6 +230,9 @@ class _Supervisor:
 
     def say(self, message: internal.Internal) -> None:
         self._packets.send(message)
+
+    def close(self) -> None:
+        self._calls.io.forget(self, self._packets.close)
 
 
 _Entry = tuple[_Client, int, messages.CallExposed, list[memoryview]]
@@ -234,18 +243,21 @@ class _Calls:
 
     def __init__(self, exposed: Exposed, threads: int) -> None:
         self.io = IoThread()
+        self.clients: set[_Client] = set()
+        self._supervisor: _Supervisor | None = None
         self._exposed = exposed
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._cancelled: set[tuple[_Client, int]] = set()
         self._running: tuple[_Client, int] | None = None
         self._stopped: tuple[_Client, int] | None = None
+        self._answering: list[_Client] = []  # whose calls run; once for each
         self._is_main = False
         self._ended = threading.Event()
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, "rpc_magic-call") if threads > 1 else None
 
     def listen(self, packets: PacketSocket) -> None:
         """Take connections from the supervisor."""
-        supervisor = _Supervisor(packets, self)
+        supervisor = self._supervisor = _Supervisor(packets, self)
         self.io.watch(supervisor)
         supervisor.say(internal.ProgramReady(self._exposed.names))
 
@@ -273,6 +285,11 @@ class _Calls:
         self._queue.put(None)
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._supervisor is not None:
+            self._supervisor.close()
+        for client in list(self.clients):
+            if client not in self._answering:
+                client.close()
         self.io.end()
 
     def take(self, client: _Client, call: int, request: messages.Request, buffers: list[memoryview]) -> None:
@@ -296,13 +313,26 @@ class _Calls:
     def _cancel(self, name: tuple[_Client, int]) -> None:
         if self._running == name and self._is_main:
             self._stopped = name
-            _thread.interrupt_main()
+            # A real signal: it ends a sleep or a read too.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         else:
             self._cancelled.add(name)
 
     def _run_one(self, entry: _Entry) -> None:
         client, call, request, buffers = entry
         name = (client, call)
+        self._answering.append(client)
+        try:
+            self._run_named(name, request, buffers)
+        finally:
+            self._answering.remove(client)
+            if self._ended.is_set():
+                client.close_now()
+
+    def _run_named(
+        self, name: tuple[_Client, int], request: messages.CallExposed, buffers: list[memoryview]
+    ) -> None:
+        client, call = name
         if name in self._cancelled:
             self._cancelled.discard(name)
             client.answer(call, *failure(KeyboardInterrupt("cancelled before it began")))

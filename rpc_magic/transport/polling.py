@@ -50,12 +50,14 @@ class _Epoll:
             self._known: set[int] = set()
 
         def watch(self, descriptor: int, events: int) -> None:
-            with contextlib.suppress(OSError, ValueError):
+            try:  # not `suppress`, which costs as much as the call: a small call comes here twice
                 if descriptor in self._known:
                     self._epoll.modify(descriptor, events)
                 else:
                     self._epoll.register(descriptor, events)
                     self._known.add(descriptor)
+            except (OSError, ValueError):
+                return
 
         def drop(self, descriptor: int) -> None:
             self._known.discard(descriptor)

@@ -12,7 +12,6 @@ import threading
 from collections import deque
 from typing import Any
 
-from rpc_magic import serial
 from rpc_magic.client import Call
 from rpc_magic.client.running import Run, collect
 from rpc_magic.client.waiting import End

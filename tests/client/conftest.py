@@ -11,9 +11,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from live import Script, served  # noqa: E402 - the line above makes it findable
+from live import Script, served
 
-import rpc_magic  # noqa: E402
+import rpc_magic
 
 
 @pytest.fixture(scope="session")

@@ -80,7 +80,9 @@ class Script:
         folder: where it is written and runs.
     """
 
-    def __init__(self, text: str, folder: Path, *args: str, options: tuple[str, ...] = ("-W", "error")) -> None:
+    def __init__(
+        self, text: str, folder: Path, *args: str, options: tuple[str, ...] = ("-W", "error")
+    ) -> None:
         path = folder / f"program{len(list(folder.glob('program*.py')))}.py"
         path.write_text(text, "utf-8")
         self.process = subprocess.Popen(

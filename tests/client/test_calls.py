@@ -255,8 +255,12 @@ def test_value_over_the_limit_stays_there(tmp_path, monkeypatch):
 
 def test_submit_runs_in_order(conn):
     """Calls of a session run one at a time, in the order in which they were submitted."""
+
+    def note(i):
+        get_ipython().user_ns["seen"].append(i)  # noqa: F821
+
     conn.push(seen=[])
-    calls = [conn.submit(lambda i: get_ipython().user_ns["seen"].append(i), i) for i in range(200)]  # noqa: F821
+    calls = [conn.submit(note, i) for i in range(200)]
     concurrent.futures.wait(calls, 30)
     assert conn.pull("seen") == list(range(200))
 
@@ -350,7 +354,7 @@ def test_result_with_timeout(conn):
 
 
 def test_call_says_what_it_is(conn):
-    """repr and HTML name the function and the state; the label is escaped."""
+    """Repr and HTML name the function and the state; the label is escaped."""
     call = conn.submit(add, 1)
     call.result(30)
     assert "add: done" in repr(call)
@@ -363,7 +367,7 @@ def test_call_says_what_it_is(conn):
 
 
 def test_large_argument_may_change_after_submit(conn):
-    """submit returns when a large argument has been sent: a later change is not seen there."""
+    """Submit returns when a large argument has been sent: a later change is not seen there."""
     array = np.zeros(30_000_000, dtype=np.uint8)
     call = conn.submit(lambda a: int(a.sum()), array)
     array[:] = 1
@@ -444,7 +448,7 @@ def printed(conn, f, *args):
 
 
 def test_output_of_a_call(conn):
-    """print and standard error go to the caller's streams before the call returns."""
+    """Print and standard error go to the caller's streams before the call returns."""
 
     def f():
         import sys

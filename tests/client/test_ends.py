@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from live import all_gone, eventually, family, is_alive, served
@@ -15,6 +16,10 @@ from rpc_magic import errors
 
 def add(a, b=0):
     return a + b
+
+
+def descriptors_of(pid):
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def die(how):
@@ -72,7 +77,7 @@ def test_no_process_outlives_its_user(script, way):
     pids = family(supervisor)
     assert len(pids) >= 2 + 2 + 2, "supervisor, keeper, two workers, two orphans"
     folder = program.process.args[-1].rsplit("/", 1)[0]
-    open(f"{folder}/go", "w").close()
+    Path(folder, "go").touch()
     if way.startswith("kill"):
         if "busy" in way:
             time.sleep(0.2)
@@ -157,7 +162,8 @@ def test_light_import_and_no_ipython(script):
 
 
 @pytest.mark.parametrize(
-    ("how", "cause"), [("segfault", "SIGSEGV"), ("kill", "SIGKILL"), ("abort", "SIGABRT"), ("exit", "status 7")]
+    ("how", "cause"),
+    [("segfault", "SIGSEGV"), ("kill", "SIGKILL"), ("abort", "SIGABRT"), ("exit", "status 7")],
 )
 def test_death_of_the_worker(conn, fresh, how, cause):
     """SessionDiedError within a second, with cause and last words; restart works; another session is untouched."""
@@ -298,17 +304,17 @@ def test_connections_leave_nothing_behind(conn):
             one.put(3).get()
 
     def count():
-        return len(os.listdir("/proc/self/fd")), threading.active_count(), len(family(supervisor))
+        return descriptors_of("self"), threading.active_count(), len(family(supervisor))
 
     supervisor = conn.info().supervisor_pid
     once()
     eventually(lambda: conn.info().state == "idle")
     before = count()
-    descriptors = len(os.listdir(f"/proc/{supervisor}/fd"))
+    descriptors = descriptors_of(supervisor)
     for _ in range(5):
         once()
     eventually(lambda: count() <= before, f"{before} again, not {count()}")
-    eventually(lambda: len(os.listdir(f"/proc/{supervisor}/fd")) <= descriptors)
+    eventually(lambda: descriptors_of(supervisor) <= descriptors)
 
 
 def test_server_ends(fresh):
@@ -334,7 +340,9 @@ def test_server_ends(fresh):
 
 def test_exposing_program_ends_with_its_server(tmp_path, monkeypatch):
     """The program of --expose ends with its server even while a function runs."""
-    (tmp_path / "slow.py").write_text("import time, os\ndef sleep(): time.sleep(600)\ndef pid(): return os.getpid()\n")
+    (tmp_path / "slow.py").write_text(
+        "import time, os\ndef sleep(): time.sleep(600)\ndef pid(): return os.getpid()\n"
+    )
     monkeypatch.chdir(tmp_path)
     with served(expose=("slow",), sessions=False) as url:
         conn = rpc_magic.connect(url)

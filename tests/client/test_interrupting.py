@@ -22,7 +22,9 @@ class AfterDelay:
     """Sends SIGINT to this process after a delay, unless the block has ended by then."""
 
     def __init__(self, seconds):
-        self._timer = threading.Timer(seconds, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT))
+        self._timer = threading.Timer(
+            seconds, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        )
 
     def __enter__(self):
         self._timer.start()
@@ -121,9 +123,7 @@ def test_ctrl_c_while_a_large_array_travels(fresh):
         return int(a[-1])
 
     def back(n):
-        import numpy
-
-        return numpy.arange(n)
+        return np.arange(n)
 
     def length(rows):
         return len(rows)
@@ -167,10 +167,8 @@ def test_second_ctrl_c_stops_waiting(fresh):
 
         end = time.monotonic() + 3
         while time.monotonic() < end:
-            try:
+            with contextlib.suppress(KeyboardInterrupt):
                 time.sleep(0.1)
-            except KeyboardInterrupt:
-                pass
 
     began = time.monotonic()
     with AfterDelay(0.3), AfterDelay(0.8), pytest.raises(KeyboardInterrupt):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 from live import all_gone, eventually, is_alive, served
@@ -18,7 +19,7 @@ def test_two_connections_two_sessions(conn, fresh):
     with pytest.raises(NameError):
         fresh.pull("mine")
     fresh.run("import os; os.chdir('/')")
-    assert conn.call(os.getcwd) == os.getcwd()
+    assert conn.call(os.getcwd) == str(Path.cwd())
     assert conn.info().worker_pid != fresh.info().worker_pid
     assert conn.info().supervisor_pid == fresh.info().supervisor_pid
     assert conn.info().session != fresh.info().session
@@ -157,9 +158,9 @@ def test_random_numbers_differ_between_sessions(conn, fresh):
     def draw():
         import random
 
-        import numpy
+        import numpy as np
 
-        return random.random(), float(numpy.random.rand())
+        return random.random(), float(np.random.rand())
 
     one, two = conn.call(draw), fresh.call(draw)
     assert one[0] != two[0]

@@ -16,7 +16,7 @@ from rpc_magic.wire import messages
 def make_hooks(said):
     return lambda: Hooks(
         lambda message, buffers: said.append(message),
-        lambda reply: said.append(reply),
+        said.append,
         lambda request, reply: reply(messages.InputReply("typed")),
         lambda: said.append("stop"),
         lambda: said.append("abandon"),
@@ -56,7 +56,11 @@ def test_output_prompts_and_the_end():
     waiter.output(messages.Stream("stdout", "b"), [])
     waiter.finish(messages.Returned(), [])
     assert wait_for(waiter, make_hooks(said)).outcome == messages.Returned()
-    assert said == [messages.Stream("stdout", "a"), messages.InputReply("typed"), messages.Stream("stdout", "b")]
+    assert said == [
+        messages.Stream("stdout", "a"),
+        messages.InputReply("typed"),
+        messages.Stream("stdout", "b"),
+    ]
 
 
 def test_lost_connection_ends_the_wait():

@@ -66,7 +66,11 @@ def test_first_result_comes_before_the_last_task_ends(conn):
 
 def test_parallel(conn):
     """Tasks run in several processes, other than the session's."""
-    pids = set(conn.map(lambda n: __import__("time").sleep(0.05) or __import__("os").getpid(), range(12), chunksize=1))
+    pids = set(
+        conn.map(
+            lambda n: __import__("time").sleep(0.05) or __import__("os").getpid(), range(12), chunksize=1
+        )
+    )
     assert len(pids) == len(os.sched_getaffinity(0))
     assert conn.info().worker_pid not in pids
 
@@ -214,7 +218,9 @@ def test_output_of_tasks(conn, capfd):
     conn.exchange.show = lambda message, _: seen.append(getattr(message, "text", ""))
     try:
         list(conn.map(lambda n: print("task", n, flush=True), range(3)))
-        eventually(lambda: (conn.call(abs, 0), capfd.readouterr().out)[1].count("task") or "task" in "".join(seen))
+        eventually(
+            lambda: (conn.call(abs, 0), capfd.readouterr().out)[1].count("task") or "task" in "".join(seen)
+        )
     finally:
         del conn.exchange.show
 

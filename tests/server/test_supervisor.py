@@ -7,6 +7,7 @@ import os
 import pickle
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from live import SECONDS, eventually, family, served
@@ -53,6 +54,10 @@ def is_closed(sock):
         return True
 
 
+def descriptors_of(pid):
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
 def is_well(url):
     with rpc_magic.connect(url) as conn:
         return conn.call(abs, -1) == 1
@@ -94,13 +99,22 @@ def test_loads_nothing_that_unpickles(watched):
     modules = {line.split()[1] for line in lines if line.startswith("import ")}
     assert "asyncio" in modules
     assert not {name for name in modules if name.split(".")[0] in FORBIDDEN}
-    assert not {m for m in modules if m.startswith(("rpc_magic.serial", "rpc_magic.worker", "rpc_magic.client"))}
+    assert not {
+        m for m in modules if m.startswith(("rpc_magic.serial", "rpc_magic.worker", "rpc_magic.client"))
+    }
     assert not [line for line in lines if "find_class" in line]
 
 
 @pytest.mark.parametrize(
     "start",
-    [b"GET / HTTP/1.1\r\n", b"SSH-2.0-x\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01", b"\0" * 8, b"rpcmagix", b"\xff" * 84],
+    [
+        b"GET / HTTP/1.1\r\n",
+        b"SSH-2.0-x\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01",
+        b"\0" * 8,
+        b"rpcmagix",
+        b"\xff" * 84,
+    ],
 )
 def test_other_protocols_are_closed_at_once(url, start):
     """After eight bytes that are not ours the connection is closed without a word."""
@@ -216,8 +230,8 @@ def test_silent_connections_do_not_stop_others():
         finally:
             for sock in silent:
                 sock.close()
-        count = len(os.listdir(f"/proc/{served.process.pid}/fd"))
-        assert count < 300 or eventually(lambda: len(os.listdir(f"/proc/{served.process.pid}/fd")) < 50)
+        count = descriptors_of(served.process.pid)
+        assert count < 300 or eventually(lambda: descriptors_of(served.process.pid) < 50)
 
 
 def test_silent_connection_is_closed_after_ten_seconds(url):
@@ -241,8 +255,7 @@ def test_secrets_are_nowhere(url, token, runtime_dir):
     with rpc_magic.connect(url) as conn:
         for pid in family(served.process.pid):
             for name in ("cmdline", "environ"):
-                with open(f"/proc/{pid}/{name}", "rb") as file:
-                    assert token.hex().encode() not in file.read()
+                assert token.hex().encode() not in Path(f"/proc/{pid}/{name}").read_bytes()
         assert token.hex() not in repr(conn) + repr(conn.info())
     assert runtime_dir.stat().st_mode & 0o777 == 0o700
     for record in (runtime_dir / "servers").glob("*.json"):
@@ -252,9 +265,9 @@ def test_secrets_are_nowhere(url, token, runtime_dir):
 
 def test_embedded_socket_is_private(conn):
     """The embedded server's socket is the user's alone."""
-    path = conn.info().url.removeprefix("unix://")
-    assert os.stat(path).st_mode & 0o077 == 0
-    assert os.stat(os.path.dirname(path)).st_mode & 0o077 == 0
+    path = Path(conn.info().url.removeprefix("unix://"))
+    assert path.stat().st_mode & 0o077 == 0
+    assert path.parent.stat().st_mode & 0o077 == 0
 
 
 def test_socket_and_record_go_with_the_server(tmp_path, runtime_dir):

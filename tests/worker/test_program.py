@@ -14,10 +14,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "client"))
 
-from live import Script, all_gone, eventually, family, served  # noqa: E402 - the line above makes it findable
+from live import Script, all_gone, eventually, family, served
 
-import rpc_magic  # noqa: E402
-from rpc_magic import errors  # noqa: E402
+import rpc_magic
+from rpc_magic import errors
 
 PROGRAM = """
 import sys, time, threading, os

@@ -75,11 +75,7 @@ class Background:
         request = runner.request(cell, options, plan)
         connection = server.connection
         namespace = runner.shell.user_ns
-        buffers = (
-            serial.encode(plan.inputs, namespace=connection.namespace, carry=plan.carry)
-            if plan.inputs
-            else []
-        )
+        buffers = connection.exchange.encode_variables(plan.inputs, carry=plan.carry) if plan.inputs else []
         link = connection.attachment.link(Role.DATA)
         before = dict(namespace)
         show = background_show(runner.shell)

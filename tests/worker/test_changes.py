@@ -1,0 +1,45 @@
+"""What a cell did to the variables."""
+
+from __future__ import annotations
+
+import pytest
+
+from rpc_magic.worker.changes import Before, state_of
+
+
+def test_bound_changed_and_deleted():
+    """New and rebound names, watched ones changed in place, deleted ones; what was not touched is not told."""
+    space = {"same": [1], "rebound": 1, "grown": [1], "unwatched": [1], "gone": 1, "number": 5}
+    before = Before(space, ["same", "grown", "number", "missing"])
+    space["rebound"] = 2
+    space["new"] = None
+    space["grown"].append(2)
+    space["unwatched"].append(2)
+    del space["gone"]
+    assert before.bound() == {"rebound": 2, "new": None}
+    assert before.mutated() == {"grown": [1, 2]}
+    assert before.deleted() == ("gone",)
+
+
+def test_equal_but_other_object_is_bound():
+    """A binding is seen by identity."""
+    space = {"a": [1]}
+    before = Before(space, [])
+    space["a"] = [1]
+    assert before.bound() == {"a": [1]}
+
+
+def test_state_that_cannot_be_told_counts_as_changed():
+    """What cannot be encoded may have changed."""
+    space = {"g": (i for i in "a")}
+    assert state_of(space["g"], space) is None
+    before = Before(space, ["g"])
+    assert set(before.mutated()) == {"g"}
+
+
+@pytest.mark.parametrize("value", [{"a": [1, 2]}, {1, 2, 3}, b"x" * 100_000])
+def test_state_is_of_the_content(value):
+    """Equal content has an equal state."""
+    import copy
+
+    assert state_of(value, {}) == state_of(copy.deepcopy(value), {}) != state_of([value], {})

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import functools
 import io
+import os
 import time
 
 import numpy as np
@@ -281,7 +282,13 @@ def test_as_completed_and_callbacks(conn):
     assert more[0].result(30) == 103
 
 
-def test_callback_must_not_block(conn):
+def end_once_there(path):
+    while not os.path.exists(path):  # noqa: PTH110 - a function that travels uses as little as it can
+        time.sleep(0.01)
+    return 1
+
+
+def test_callback_must_not_block(conn, tmp_path):
     """A blocking call in a callback is refused with a sentence instead of hanging."""
     seen = []
 
@@ -291,7 +298,9 @@ def test_callback_must_not_block(conn):
         except errors.RpcMagicError as error:
             seen.append(str(error))
 
-    conn.submit(add, 1).add_done_callback(done)
+    # A callback that is added after the end runs where it is added: the call must not end before.
+    conn.submit(end_once_there, str(tmp_path / "go")).add_done_callback(done)
+    (tmp_path / "go").touch()
     assert "submit()" in eventually(lambda: seen)[0]
     assert conn.call(add, 1, 1) == 2
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from rpc_magic import serial
 from rpc_magic.client.controlling import ControlLink
 from rpc_magic.client.dialing import dial
+from rpc_magic.client.interrupts import Deferred
 from rpc_magic.client.link import Link
 from rpc_magic.client.locating import Place
 from rpc_magic.errors import (
@@ -156,13 +157,14 @@ class Attachment:
                 f"the server {self.welcome.name} runs its exposed functions and nothing else: "
                 "call them by name, as conn.call('add', 2, 3); dir(conn.functions) lists them"
             )
-        answer = self.control.ask(request, control.Attached, self.timeout)
-        if isinstance(answer, control.NotAttached):
-            if answer.kind == "in_use":
-                raise SessionInUseError(self.url, self._wanted, answer.holder, answer.since)
-            raise ConnectError(self.url, answer.reason)
-        self.ticket, self.session, self.worker_pid = answer.ticket, answer.session, answer.worker_pid
-        self.is_new = answer.is_new
+        with Deferred():  # an answer that nobody took would be taken for the next one's
+            answer = self.control.ask(request, control.Attached, self.timeout)
+            if isinstance(answer, control.NotAttached):
+                if answer.kind == "in_use":
+                    raise SessionInUseError(self.url, self._wanted, answer.holder, answer.since)
+                raise ConnectError(self.url, answer.reason)
+            self.ticket, self.session, self.worker_pid = answer.ticket, answer.session, answer.worker_pid
+            self.is_new = answer.is_new
 
     def _client_info(self) -> control.ClientInfo:
         is_here = self.welcome.machine == machine_id()

@@ -138,6 +138,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             return control.NotAttached(
                 "no_sessions", "this server runs its exposed functions and nothing else"
             )
+        self._leave(end=True)  # a connection holds one session at a time
         self._session, is_new = await self._sessions.attach(request, self, self._supervisor.cwd)
         return self._attached(is_new=is_new)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
 
 import numpy as np
+import psutil
 import pytest
 from live import SECONDS, eventually
 
@@ -175,6 +177,24 @@ def test_second_ctrl_c_stops_waiting(fresh):
         fresh.call(deaf)
     assert 0.7 < time.monotonic() - began < 2.5
     assert fresh.call(add, 1, 1) == 2
+
+
+def test_ctrl_c_during_restart(fresh):
+    """Whenever it strikes, the connection has one session afterwards, and the others have ended."""
+    import random
+
+    rng = random.Random(10)
+    keeper = psutil.Process(fresh.info().worker_pid).parent()
+    before = len(keeper.children())
+    for _ in range(12):
+        struck(rng.random() * 0.03, fresh.restart)
+        assert fresh.call(os.getpid) == fresh.info().worker_pid
+        call = fresh.submit(time.sleep, 600)
+        eventually(lambda: fresh.info().state == "busy")
+        fresh.interrupt()
+        with pytest.raises(errors.RemoteInterrupt):
+            call.result(SECONDS)
+    eventually(lambda: len(keeper.children()) <= before, "the end of all other sessions")
 
 
 def test_interrupt_from_another_thread(fresh):

@@ -47,6 +47,11 @@ READY = """() => {
 RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
 OUTPUTS = """() => window.jupyterapp.shell.currentWidget.content.widgets
     .filter(cell => cell.model.type === 'code').map(cell => cell.model.outputs.toJSON())"""
+CALM = """([cell, text, milliseconds]) => {
+    const shows = cell.querySelector('.jp-OutputArea-output')?.innerText.includes(text);
+    cell.calmSince = shows ? cell.calmSince ?? performance.now() : undefined;
+    return shows && performance.now() - cell.calmSince > milliseconds;
+}"""
 HEIGHT = """() => {
     const panel = document.querySelector('.jp-WindowedPanel-outer');
     return innerHeight + panel.scrollHeight - panel.clientHeight + 20;
@@ -85,6 +90,11 @@ class Notebook:
     def wait_for_text(self, number: int, text: str) -> None:
         """Wait until a code cell's outputs show a text."""
         self.output(number).filter(has_text=text).first.wait_for(timeout=self.timeout * 1000)
+
+    def wait_for_calm(self, number: int, text: str, seconds: float) -> None:
+        """Wait until a code cell's outputs have shown a text for some time without a break."""
+        cell = self.page.locator(".jp-CodeCell").nth(number).element_handle()
+        self.page.wait_for_function(CALM, arg=[cell, text, 1000 * seconds])
 
     def outputs(self) -> list[list[dict[str, Any]]]:
         """Return each code cell's outputs, as they would be saved."""

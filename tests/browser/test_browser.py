@@ -51,7 +51,8 @@ def test_one_page(open_notebook: Callable[..., Any]) -> None:
     notebook = open_notebook(["\n".join(cells[:2]), *cells[2:]])
     notebook.run_all()
     assert notebook.errors() == []
-    notebook.wait_for_text(0, "local: connected")
+    # The status is asked for every two seconds: what it says for longer is not about a cell that has just ended.
+    notebook.wait_for_calm(0, "local: connected", seconds=3)
     notebook.picture("one-page", whole=True)
 
 

@@ -48,7 +48,7 @@ def receive(sock: socket.socket) -> Any:
     table = _receive(sock, count * _LENGTH.size)
     data = _receive(sock, length)
     buffers = [_receive(sock, n) for (n,) in _LENGTH.iter_unpack(table)]
-    return pickle.loads(data, buffers=buffers)  # noqa: S301 - a yardstick on loopback
+    return pickle.loads(data, buffers=buffers)
 
 
 def add(a: int, b: int) -> int:

@@ -10,12 +10,12 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from raw import Raw
@@ -55,7 +55,9 @@ def median_of(work: Callable[[], Any], count: int) -> float:
     return statistics.median(timed(work) for _ in range(count))
 
 
-def side_by_side(ours: Callable[[], float], raws: Callable[[], float], rounds: int = ROUNDS) -> dict[str, float]:
+def side_by_side(
+    ours: Callable[[], float], raws: Callable[[], float], rounds: int = ROUNDS
+) -> dict[str, float]:
     """Run both in turns; return the median of each and of the ratios."""
     pairs = [(ours(), raws()) for _ in range(rounds)]
     return {
@@ -68,7 +70,8 @@ def side_by_side(ours: Callable[[], float], raws: Callable[[], float], rounds: i
 def small_call(conn: rpc_magic.Connection, raw: Raw) -> dict[str, float]:
     """Round trip of ``add(2, 3)``, median of 400 in each round."""
     return side_by_side(
-        lambda: median_of(lambda: conn.call(add, 2, 3), 400), lambda: median_of(lambda: raw.call("add", 2, 3), 400)
+        lambda: median_of(lambda: conn.call(add, 2, 3), 400),
+        lambda: median_of(lambda: raw.call("add", 2, 3), 400),
     )
 
 
@@ -79,7 +82,9 @@ def submitted(conn: rpc_magic.Connection, raw: Raw) -> dict[str, float]:
         calls = [conn.submit(add, 2, 3) for _ in range(1000)]
         assert [call.result() for call in calls] == [5] * 1000
 
-    figures = side_by_side(lambda: timed(ours), lambda: timed(lambda: [raw.call("add", 2, 3) for _ in range(1000)]))
+    figures = side_by_side(
+        lambda: timed(ours), lambda: timed(lambda: [raw.call("add", 2, 3) for _ in range(1000)])
+    )
     return figures | {"ratio": 1 / figures["ratio"]}
 
 
@@ -122,8 +127,9 @@ other = rpc_magic.connect()
 assert other.call(add, 2, 3) == 5
 print(first, time.perf_counter() - began)
 """
-_IMPORTS = "import time; began = time.perf_counter(); import IPython, dill, numpy, pandas; print(time.perf_counter() - began)"
-_OURS = "import time; began = time.perf_counter(); import rpc_magic; rpc_magic.connect; print(time.perf_counter() - began)"
+_TIMED = "import time; began = time.perf_counter(); {}; print(time.perf_counter() - began)"
+_IMPORTS = _TIMED.format("import IPython, dill, numpy, pandas")
+_OURS = _TIMED.format("import rpc_magic; rpc_magic.connect")
 
 
 def _output(code: str) -> list[float]:
@@ -143,12 +149,13 @@ def starting() -> dict[str, dict[str, float]]:
 
 
 _PEAK = """
-import resource, sys
 import rpc_magic
 conn = rpc_magic.connect()
 def peak():
-    import resource
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # VmHWM: getrusage's figure is inherited from the process that started this one
+    for line in open("/proc/self/status"):
+        if line.startswith("VmHWM"):
+            return int(line.split()[1])
 def ones(n):
     import numpy
     return numpy.ones(n)
@@ -202,11 +209,10 @@ def main() -> None:
         for name, row in (starting() | memory()).items():
             figures[name] = row
             print(_row(name, row), flush=True)
-    print(f"\nPython {platform.python_version()}, {os.cpu_count()} processors, {platform.system()} {platform.machine()}")
-    print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    machine = f"{os.cpu_count()} processors, {platform.system()} {platform.machine()}"
+    print(f"\nPython {platform.python_version()}, {machine}")
     if options.json:
-        with open(options.json, "w") as file:
-            json.dump(figures, file, indent=1)
+        Path(options.json).write_text(json.dumps(figures, indent=1))
 
 
 def _row(name: str, row: dict[str, float]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import contextlib
 import html
@@ -145,6 +144,8 @@ class Call(concurrent.futures.Future[Any]):
             self.set_exception(error)
 
     def __await__(self) -> Generator[Any, Any, Any]:
+        import asyncio  # a third of the package's import time, which programs that await have paid already
+
         return asyncio.wrap_future(self).__await__()
 
     def __reduce__(self) -> Any:

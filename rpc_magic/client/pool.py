@@ -112,7 +112,11 @@ class Pool(concurrent.futures.Executor):
                 waiting.append(self._start(fn, chunk, list))
             while waiting:
                 call = waiting.popleft() if ordered else _first_done(waiting, timeout)
-                results = call.result(timeout)
+                try:
+                    results = call.result(timeout)
+                except BaseException:  # the time is over, or Ctrl-C: it must not occupy a process any longer
+                    call.cancel()
+                    raise
                 for chunk in islice(chunks, 1):
                     waiting.append(self._start(fn, chunk, list))
                 for result in results:

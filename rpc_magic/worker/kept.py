@@ -231,6 +231,7 @@ class KeptWorker:
     def _fork_engine(self, count: int) -> None:
         """Fork the processes of the session's engine; their output is the session's."""
         assert self._own is not None
+        self._engine = [pid for pid in self._engine if not _has_ended(pid)]
         ours: list[int] = []
         pids: list[int] = []
         for _ in range(count):
@@ -300,6 +301,14 @@ class KeptWorker:
             for process in rest:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(process.pid, 0)
+
+
+def _has_ended(pid: int) -> bool:
+    """Tell whether a child has ended; it is then waited for, so that no trace of it is left."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
 
 
 def _cause(status: int) -> str:

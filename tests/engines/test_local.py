@@ -156,6 +156,35 @@ def test_process_killed(fresh):
     assert list(fresh.map(square, range(10))) == [n * n for n in range(10)]
 
 
+def test_timeout_frees_the_process(fresh):
+    """A task whose caller has waited long enough ends, so that all processes work again."""
+
+    def pid(_):
+        import time
+
+        time.sleep(0.05)
+        return os.getpid()
+
+    with pytest.raises(TimeoutError):
+        list(fresh.pool.map(time.sleep, [60], timeout=0.3))
+    began = time.monotonic()
+    assert len(set(fresh.map(pid, range(12), chunksize=1))) == len(os.sched_getaffinity(0))
+    assert time.monotonic() - began < 20
+
+
+def test_dead_processes_leave_no_trace(fresh):
+    """Processes that died are waited for: they do not pile up for as long as the session lives."""
+    import psutil
+
+    list(fresh.map(square, range(4)))
+    keeper = psutil.Process(fresh.info().worker_pid).parent()
+    for _ in range(5):
+        with pytest.raises(errors.RemoteError):
+            fresh.pool.submit(os._exit, 1).result(30)
+    zombies = [child for child in keeper.children() if child.status() == psutil.STATUS_ZOMBIE]
+    assert len(zombies) <= 2
+
+
 def test_exit_in_a_task(conn):
     """sys.exit in a task is RemoteExit for its caller and leaves the pool whole."""
     with pytest.raises(errors.RemoteExit):

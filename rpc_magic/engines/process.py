@@ -103,7 +103,7 @@ class _Process:
         function = self._functions[digest]
         try:
             if isinstance(function, BaseException):
-                raise function
+                raise function  # noqa: TRY301 - so that it is told as if the task had raised it
             items = self._decode(buffers)
         except BaseException as error:  # noqa: BLE001 - it belongs to the caller
             yield _failure(error)

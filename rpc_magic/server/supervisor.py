@@ -180,7 +180,7 @@ class Supervisor:
         deadline = time.monotonic() + self._settings.end_seconds + 2.0
         while time.monotonic() < deadline:
             with contextlib.suppress(ChildProcessError):
-                if os.waitpid(self._keeper_pid, os.WNOHANG)[0] == 0:
+                if os.waitpid(self._keeper_pid, os.WNOHANG)[0] == 0:  # noqa: ASYNC222 - it does not block
                     await asyncio.sleep(0.01)
                     continue
             break

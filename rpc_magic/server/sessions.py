@@ -114,6 +114,10 @@ class SessionTable:
         session = self._names.get(request.session) if request.session else None
         if session is None:
             return await self._create(request, holder, cwd), True
+        if session.is_private:
+            raise _refusal(
+                "failed", f"{session.name!r} names a private session of another client; use another name"
+            )
         if session.state != "alive":
             raise _refusal("busy", f"session {session.name!r} is {session.state}; try again in a moment")
         other = session.holder

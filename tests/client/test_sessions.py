@@ -133,6 +133,15 @@ def test_private_session_ends_with_close(url):
     all_gone({pid})
 
 
+def test_private_session_is_nobody_elses(url):
+    """The name of a private session opens it for no other connection."""
+    with rpc_magic.connect(url) as mine:
+        mine.push(secret=1)
+        with pytest.raises(errors.ConnectError, match="private session"):
+            rpc_magic.connect(url, session=mine.info().session, take=True)
+        assert mine.pull("secret") == 1
+
+
 def test_restart_keeps_the_name(url):
     """A restarted named session has the same name and a new process."""
     with rpc_magic.connect(url, session="again") as conn:

@@ -129,6 +129,21 @@ def test_functions_are_described(conn):
     assert "add" in repr(conn.functions)
 
 
+def test_a_cancel_strikes_its_own_call_only(program):
+    """Cancels that come as their call ends hit neither the answers on the wire nor the next client's call."""
+    one, url = program()
+    with rpc_magic.connect(url) as hasty, rpc_magic.connect(url) as calm:
+        for n in range(150):
+            call = hasty.submit("sleep", 0.001)
+            other = calm.submit("echo", bytes([n]) * 20_000)
+            time.sleep(0.0001 * (n % 20))
+            call.cancel()
+            assert other.result(30) == bytes([n]) * 20_000
+        assert hasty.call("add", 2, 3) == 5
+    one.signal(signal.SIGINT)
+    assert one.finish() == "ended\n"
+
+
 def test_state_is_shared(shop):
     """All clients see one state, and nothing is lost when they call at once."""
     with rpc_magic.connect(shop) as first, rpc_magic.connect(shop) as second:

@@ -115,6 +115,8 @@ class _Binder:
     def bind_placeholders(self) -> None:
         """Bind placeholders for what stayed there."""
         namespace, ledger = self._namespace, self._server.ledger
+        # The code behind what was made there may refer to what the cell read, and to what it made itself.
+        reads = self._reads.union(self._run.kept, self._run.result.outputs)
         for name, value in self._own_placeholders().items():
             module = _module_here(value)
             if module is not None and namespace.get(name) is module:
@@ -134,7 +136,7 @@ class _Binder:
             namespace[name] = value
             ledger.remote(name)
             self._registry.placed[value] = None if type(old) is RemoteValue else old
-            self._server.reads[name] = self._reads
+            self._server.reads[name] = reads
 
     def _own_placeholders(self) -> dict[str, RemoteValue]:
         """Return a placeholder for each name; those of one object, which name its first variable, are grouped."""

@@ -28,6 +28,13 @@ def test_a_helper_is_found_behind_a_function_that_was_made_there(notebook: Any) 
     assert notebook.good("%%rpc_call\nthere()").result == "2"
 
 
+def test_a_helper_made_there_with_its_user_is_found_when_it_is_made_anew_here(notebook: Any) -> None:
+    """What a cell bound may refer to whatever else that cell bound."""
+    notebook.good("%%rpc_call\nFACTOR = 3\ndef helper(): return 1\ndef use(): return helper() * FACTOR")
+    notebook.good("def helper(): return 2\nFACTOR = 5")
+    assert notebook.good("%%rpc_call\nuse()").result == "10"
+
+
 def test_a_list_changed_there_is_the_same_list_here(notebook: Any) -> None:
     """A change in place comes back into the object, so that every reference to it sees it."""
     notebook.good("items = [1]; other = items; table = {'a': 1}; seen = {1}; raw = bytearray(b'a')")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import types
 from collections import deque
 from typing import Any
 
 __all__ = ["update_in_place"]
 
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class made by Python code
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class made by Python code, or by C code at run time
+_OF_C = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType)
 
 
 def update_in_place(old: Any, new: Any) -> bool:
@@ -59,6 +61,7 @@ def _update_pandas(old: Any, new: Any) -> bool:
         return False
     try:
         update(new)
+        old.attrs = new.attrs
     except Exception:  # noqa: BLE001 - a version of pandas that does this otherwise
         return False
     return True
@@ -72,6 +75,8 @@ def _is_all_in_dict(kind: type) -> bool:
     for base in kind.__mro__[:-1]:
         if not base.__flags__ & _HEAP_TYPE:
             return False
+        if any(type(value) in _OF_C for value in vars(base).values()):
+            return False  # it keeps its state in C, as random.Random does
         slots = vars(base).get("__slots__")
         if slots is None:
             has_dict = True

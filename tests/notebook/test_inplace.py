@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import random
 from collections import Counter, OrderedDict, defaultdict, deque
 from typing import Any
 
@@ -109,3 +110,19 @@ def test_everything_else_is_left_alone(old: Any, new: Any) -> None:
     before = repr(old)
     assert not update_in_place(old, new)
     assert repr(old) == before
+
+
+def test_state_that_c_code_keeps_is_not_taken_for_a_dict() -> None:
+    """Of a `random.Random` only a part would come over: it is left as it was."""
+    old, new = random.Random(1), random.Random(2)
+    before = old.getstate()
+    assert not update_in_place(old, new)
+    assert old.getstate() == before
+
+
+def test_attributes_of_a_table_come_too() -> None:
+    """What hangs on a DataFrame in ``attrs`` is part of its content."""
+    old, new = pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]})
+    new.attrs["unit"] = "mm"
+    assert update_in_place(old, new)
+    assert old.attrs == {"unit": "mm"}

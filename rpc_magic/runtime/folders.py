@@ -63,4 +63,4 @@ def socket_path(name: str) -> Path:
     path = runtime_folder() / name
     if len(os.fsencode(path)) <= _SOCKET_PATH_MAX:
         return path
-    return private_folder(Path("/tmp", f"rpcm-{os.getuid()}")) / name  # noqa: S108 - owner and mode are checked
+    return private_folder(Path("/tmp", f"rpcm-{os.getuid()}")) / name

@@ -12,7 +12,7 @@ from rpc_magic.errors import RpcMagicError
 
 __all__ = ["TOKEN_FILE_VARIABLE", "new_token", "parse_token", "read_token", "write_token"]
 
-TOKEN_FILE_VARIABLE = "RPC_MAGIC_TOKEN_FILE"  # noqa: S105 - the name of a variable
+TOKEN_FILE_VARIABLE = "RPC_MAGIC_TOKEN_FILE"
 """Environment variable that names a token file; servers and clients read it alike."""
 
 _DIGITS = re.compile(r"[0-9a-fA-F]{64}\Z")

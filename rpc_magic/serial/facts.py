@@ -21,7 +21,7 @@ _PREVIEW_ITEMS = 20
 """Items of a container of which a preview is shown: of larger ones the `repr` may cost too much."""
 
 
-def is_eager(obj: object, limit: int = 1 << 20) -> bool:  # noqa: C901  # one loop, and speed matters
+def is_eager(obj: object, limit: int = 1 << 20) -> bool:  # one loop, and speed matters
     """Tell whether a value is plain and small, so that it travels without being asked for.
 
     Args:

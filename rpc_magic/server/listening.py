@@ -47,9 +47,8 @@ def _listen_unix(address: Address) -> socket.socket:
     parent = path.parent
     try:
         mode = parent.stat()
-        if (
-            mode.st_uid not in {os.getuid(), 0}
-            or (stat.S_IMODE(mode.st_mode) & 0o022 and not mode.st_mode & stat.S_ISVTX)
+        if mode.st_uid not in {os.getuid(), 0} or (
+            stat.S_IMODE(mode.st_mode) & 0o022 and not mode.st_mode & stat.S_ISVTX
         ):
             raise ConnectError(address.url, f"others may write to {parent}", "Use a folder of your own.")
         _remove_stale(path, address)

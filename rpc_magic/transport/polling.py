@@ -67,7 +67,8 @@ class _Epoll:
         def wait(self, timeout: float | None) -> list[tuple[int, int]]:
             # A descriptor that has failed or hung up is reported whatever is waited for: reading tells how.
             return [
-                (fd, events & WRITE | (READ if events & ~WRITE else 0)) for fd, events in self._epoll.poll(timeout)
+                (fd, events & WRITE | (READ if events & ~WRITE else 0))
+                for fd, events in self._epoll.poll(timeout)
             ]
 
         def close(self) -> None:

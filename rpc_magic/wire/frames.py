@@ -197,10 +197,8 @@ class FrameReader:
 
     def _take_buffers(self, frames: list[Frame], frame: Frame, table: memoryview) -> bool:
         """Take the frame's buffers out of staging; leave the frame open when they are not all there."""
-        if len(table) == _LENGTH.size:  # most calls
-            lengths = _LENGTH.unpack(table)
-        else:
-            lengths = tuple(n for (n,) in _LENGTH.iter_unpack(table))
+        is_one = len(table) == _LENGTH.size  # most calls
+        lengths = _LENGTH.unpack(table) if is_one else tuple(n for (n,) in _LENGTH.iter_unpack(table))
         size = sum(lengths)
         if size > self._limits.payload:
             raise ProtocolError(f"a frame with {size:,} bytes of buffers is over the limit")

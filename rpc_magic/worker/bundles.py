@@ -32,7 +32,7 @@ def plain_text(text: str) -> str:
     return text
 
 
-def plain(value: Any, depth: int = 0) -> Any:  # noqa: C901, PLR0911 - one line for each kind of value
+def plain(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 - one line for each kind of value
     """Return `value` as plain data; `bytes` stay bytes.
 
     Args:

@@ -20,20 +20,9 @@ __all__ = ["Before", "state_of"]
 
 _IMMUTABLE = frozenset(
     {
-        type(None),
-        bool,
-        int,
-        float,
-        complex,
-        str,
-        bytes,
-        types.FunctionType,
-        types.BuiltinFunctionType,
-        types.ModuleType,
-        type,
-        range,
-        slice,
-    }  # fmt: skip
+        *(type(None), bool, int, float, complex, str, bytes, type, range, slice),
+        *(types.FunctionType, types.BuiltinFunctionType, types.ModuleType),
+    }
 )
 
 

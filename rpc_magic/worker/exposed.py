@@ -94,7 +94,10 @@ class Exposed:
         outcome, buffers = messages.Returned(), []
         if plain_results or self._is_plain_only:
             with contextlib.nullcontext() if plain_results else contextlib.suppress(TransferError):
-                outcome, buffers = messages.Returned(plain=True), serial.encode_plain(value, name="the result")
+                outcome, buffers = (
+                    messages.Returned(plain=True),
+                    serial.encode_plain(value, name="the result"),
+                )
         if not outcome.plain:
             buffers = serial.encode(value, namespace=_main_namespace(), name="the result")
         size, limit = sum(map(len, buffers)), WireLimits().payload

@@ -153,7 +153,7 @@ def main() -> int:
     os.setsid()
     become_subreaper()
     supervisor = PacketSocket.from_descriptor(int(sys.argv[1]))
-    os.set_inheritable(supervisor.fileno(), False)  # noqa: FBT003 - os's signature
+    os.set_inheritable(supervisor.fileno(), False)
     config = msgspec.json.decode(sys.argv[2], type=SupervisorConfig)
     template = Template.load()
     settings = ServerSettings(orphan_seconds=config.orphan_seconds)

@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import ModuleType
 from typing import Any
 
+import msgspec
+
 from rpc_magic import serial
 from rpc_magic.errors import RemoteValueError, TransferError
 from rpc_magic.settings import WorkerSettings
@@ -99,7 +101,10 @@ class Session:
 
     def failure(self, error: BaseException) -> Answer:
         """Return the answer that says what a call raised."""
-        return messages.Failed(error_record(error, shell=self.shell)), serial.encode_error(error, namespace=self.namespace, code=self._code)
+        return messages.Failed(error_record(error, shell=self.shell)), self._encode_error(error)
+
+    def _encode_error(self, error: BaseException) -> Sequence[Buffer]:
+        return serial.encode_error(error, namespace=self.namespace, code=self._code)
 
     def resolve(self, session: str, key: str) -> object:
         """Return the value that a `RemoteValue` of the client stands for.
@@ -295,16 +300,10 @@ class Session:
             value_here = serial.is_eager(result.value, self._settings.eager)
             if not value_here:
                 data, metadata = render(self.shell, result.value)
-                kept_value = self._keep(result.value)
-                info = messages.ValueInfo(
-                    kept_value.key, kept_value.type_name, kept_value.size, kept_value.extent, kept_value.preview,
-                    data, metadata,
-                )  # fmt: skip
+                info = msgspec.structs.replace(self._keep(result.value), bundle=data, metadata=metadata)
         if self._plain:
             return self._done_plain(result, began, names, kept, info, deleted)
-        exception = (
-            _join(serial.encode_error(result.error, namespace=self.namespace, code=self._code)) if result.error else None
-        )
+        exception = _join(self._encode_error(result.error)) if result.error else None
         payload = (exception, result.value if value_here else None, names)
         buffers = serial.encode(payload, namespace=self.namespace, carry=is_asked_for, code=self._code)
         done = messages.CellDone(

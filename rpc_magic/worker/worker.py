@@ -139,7 +139,8 @@ class Worker:
         except (EOFError, OSError, ProtocolError):
             self._lose(channel)
             return False
-        return any([self._take(frame) for frame in frames])
+        are_requests = [self._take(frame) for frame in frames]  # all of them are taken
+        return any(are_requests)
 
     def _lose(self, channel: FrameSocket) -> None:
         """The client is gone; what waits for an answer of it ends."""
@@ -286,7 +287,7 @@ class Worker:
         except (OSError, ValueError):
             self._lose(channel)
 
-    def _ask(self, call: int, prompt: str, password: bool) -> str:  # noqa: FBT001 - the signature of output.Ask
+    def _ask(self, call: int, prompt: str, password: bool) -> str:
         """Ask the user for a line; interruptible."""
         with self._answered:
             answers = self._answers[call] = deque()

@@ -20,7 +20,7 @@ shared = None
 """
 
 
-def build(seed, size):  # noqa: C901  # one branch a kind
+def build(seed, size):  # one branch a kind
     """Make a random graph: nodes of every kind, then edges between them, cycles included."""
     rng = random.Random(seed)
     space = {"__name__": "__main__"}

@@ -256,7 +256,9 @@ def test_command_output_is_live(run_cells):
 def test_command_with_a_daemon(run_cells):
     """A command that leaves a process behind does not hold the cell up."""
     reports = run_cells(
-        "import time\nt = time.monotonic()\n!(sleep 60 &) ; echo done\ntime.monotonic() - t < 30"
+        "import os, signal, tempfile, time\nt = time.monotonic()\npid = tempfile.mktemp()\n"
+        "!(sleep 60 & echo $! > {pid}) ; echo done\nis_quick = time.monotonic() - t < 30\n"
+        "os.kill(int(open(pid).read()), signal.SIGKILL)\nos.unlink(pid)\nis_quick"
     )
     assert reports.text(1) == "done\n"
     assert reports.done(1)["value"] == "True"

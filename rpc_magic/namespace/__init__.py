@@ -9,16 +9,21 @@ from rpc_magic.namespace.cells import CellNames, cell_names, cell_names_of_tree,
 from rpc_magic.namespace.ledger import REMOTE, Ledger
 from rpc_magic.namespace.reach import is_bookkeeping, reach
 from rpc_magic.namespace.references import MAX_OBJECTS, referenced_names
+from rpc_magic.namespace.sharing import Parts, parts_of, replace_within, shared_groups
 
 __all__ = [
     "MAX_OBJECTS",
     "REMOTE",
     "CellNames",
     "Ledger",
+    "Parts",
     "cell_names",
     "cell_names_of_tree",
     "is_bookkeeping",
+    "parts_of",
     "prelude_index",
     "reach",
     "referenced_names",
+    "replace_within",
+    "shared_groups",
 ]

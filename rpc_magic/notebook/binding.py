@@ -16,7 +16,7 @@ import msgspec
 from rpc_magic.client import RemoteValue
 from rpc_magic.client.running import Run
 from rpc_magic.errors import TransferError
-from rpc_magic.namespace import REMOTE
+from rpc_magic.namespace import REMOTE, replace_within
 from rpc_magic.notebook.inplace import update_in_place
 from rpc_magic.notebook.registry import Registry, Server, address_of
 from rpc_magic.notebook.states import is_immutable, state_of
@@ -87,21 +87,24 @@ class _Binder:
         """Bind what came as values; what they share stays shared."""
         run, namespace = self._run, self._namespace
         outputs = run.result.outputs
-        replaced: dict[int, Any] = {}
-        for name in sorted(outputs, key=lambda name: name not in run.mutated):
-            if not self._is_free(name):
-                continue
-            value = outputs[name]
-            if id(value) in replaced:
-                namespace[name] = replaced[id(value)]
-            elif name in run.mutated and update_in_place(namespace.get(name), value):
-                replaced[id(value)] = namespace[name]
-            else:
-                if name in run.mutated and name in namespace and type(namespace[name]) is not RemoteValue:
+        names = [n for n in sorted(outputs, key=lambda name: name not in run.mutated) if self._is_free(n)]
+        places = {}
+        for name in names:
+            if id(outputs[name]) not in places and name in run.mutated:
+                old = namespace.get(name)
+                if update_in_place(old, outputs[name]):
+                    places[id(outputs[name])] = old
+        values = replace_within([outputs[name] for name in names], places)
+        for name, value in zip(names, values, strict=True):
+            old = namespace.get(name)
+            if name in run.mutated and old is not value and not _is_same_tuple(old, value):
+                if name in namespace and type(old) is not RemoteValue:
                     self._registry.tell_rebound(name, value)
-                    for alias in self._aliases(name):
-                        namespace[alias] = value
+                for alias in self._aliases(name):
+                    namespace[alias] = value
+            if not _is_same_tuple(old, value):
                 namespace[name] = value
+        for name in names:
             note_received(self._server, namespace, name)
             self._server.reads.pop(name, None)
 
@@ -209,19 +212,21 @@ def bind_fetched(
         server: where they came from.
         fetched: placeholders and values.
     """
-    changed: dict[int, Any] = {}
     pairs = [(placeholder, fresh, registry.placed.pop(placeholder, None)) for placeholder, fresh in fetched]
-    for placeholder, fresh, old in sorted(pairs, key=lambda pair: pair[2] is None):
-        is_same = update_in_place(old, fresh)
-        value = old if is_same else changed.get(id(fresh), fresh)
-        if old is not None and not is_same:
-            registry.tell_rebound(address_of(placeholder)[1].lstrip("="), fresh)
-        changed[id(fresh)] = value
+    places: dict[int, Any] = {}
+    for _, fresh, old in pairs:
+        if id(fresh) not in places and update_in_place(old, fresh):
+            places[id(fresh)] = old
+    values = replace_within([fresh for _, fresh, _ in pairs], places)
+    names = []
+    for (placeholder, _, old), fresh in zip(pairs, values, strict=True):
+        value = old if _is_same_tuple(old, fresh) else fresh
+        if old is not None and value is not old:
+            registry.tell_rebound(address_of(placeholder)[1].lstrip("="), value)
         for name, bound in list(shell.user_ns.items()):
             if bound is placeholder:
                 shell.user_ns[name] = value
-                if not is_history(name):
-                    note_received(server, shell.user_ns, name)
+                names.append(name)
         history = shell.user_ns.get("_oh", {})
         for number, shown in list(history.items()):
             if shown is placeholder:
@@ -229,3 +234,16 @@ def bind_fetched(
         for name in ("_", "__", "___"):
             if getattr(shell.displayhook, name, None) is placeholder:
                 setattr(shell.displayhook, name, value)
+    for name in names:
+        if not is_history(name):
+            note_received(server, shell.user_ns, name)
+
+
+def _is_same_tuple(old: object, new: object) -> bool:
+    """Tell whether two tuples hold the same objects."""
+    return (
+        type(old) is tuple
+        and type(new) is tuple
+        and len(old) == len(new)
+        and all(one is other for one, other in zip(old, new, strict=True))
+    )

@@ -14,7 +14,14 @@ from typing import Any
 
 from rpc_magic.client import RemoteValue
 from rpc_magic.errors import MissingNameError, RemoteValueError, TransferError
-from rpc_magic.namespace import CellNames, cell_names, is_bookkeeping, referenced_names
+from rpc_magic.namespace import (
+    CellNames,
+    cell_names,
+    is_bookkeeping,
+    parts_of,
+    referenced_names,
+    shared_groups,
+)
 from rpc_magic.notebook.errors import explain
 from rpc_magic.notebook.registry import Registry, Server, address_of
 from rpc_magic.notebook.states import is_immutable, state_of
@@ -28,6 +35,10 @@ __all__ = [
     "plan_explicit",
     "reachable",
 ]
+
+
+_LARGE = 8 << 20
+"""Bytes of arrays and tables in a variable that is not sent merely because it shares objects with another."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +133,7 @@ def plan_automatic(text: str, namespace: dict[str, Any], server: Server, registr
     plan = _Builder(namespace, server, registry)
     for name, value in values.items():
         plan.consider(name, value, is_named=name in names.reads)
+    plan.add_mates()
     return plan.build(names.reads)
 
 
@@ -154,6 +166,7 @@ class _Builder:
         self._states: dict[str, Hashable] = {}
         self._sizes: dict[str, int] = {}
         self._left: dict[str, TransferError] = {}
+        self._groups: list[set[str]] = []
 
     def consider(self, name: str, value: Any, *, is_named: bool) -> None:
         """Take a variable into account; `is_named`: the cell itself mentions it."""
@@ -193,11 +206,29 @@ class _Builder:
                     self._namespace[other] = fetched
         return fetched
 
+    def add_mates(self) -> None:
+        """Take the variables into account that share objects with those taken: a change of one is a change of both."""
+        parts = {name: parts_of(value) for name, value in self._values.items() if not is_immutable(value)}
+        if not any(own.marks for own in parts.values()):
+            return
+        taken = set(parts)
+        for name, value in list(self._namespace.items()):
+            is_apart = name.startswith("_") or is_immutable(value) or is_bookkeeping(name, value)
+            if name not in parts and not is_apart and type(value) is not RemoteValue:
+                parts[name] = parts_of(value)
+        self._groups = shared_groups(parts, taken)
+        for name in sorted(set().union(*self._groups) - taken):
+            if parts[name].size <= _LARGE or self._server.ledger.held(name) is not None:
+                self.consider(name, self._namespace[name], is_named=False)
+
     def build(self, reads: frozenset[str], *, carry: bool = False) -> Plan:
         """Return the plan."""
         ledger = self._server.ledger
         sent = set(ledger.to_send(self._states))
         # What several names share is sent together, so that it stays shared.
+        for group in self._groups:
+            if not sent.isdisjoint(group):
+                sent |= group & self._values.keys()
         shared = {id(self._values[name]) for name in sent if not is_immutable(self._values[name])}
         inputs = {n: v for n, v in self._values.items() if n in sent or id(v) in shared}
         held = [name for name in self._values if name in inputs or name in ledger.watched([name])]

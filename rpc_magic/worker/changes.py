@@ -14,7 +14,7 @@ from typing import Any
 import xxhash
 
 from rpc_magic import serial
-from rpc_magic.namespace import is_bookkeeping
+from rpc_magic.namespace import is_bookkeeping, parts_of, shared_groups
 
 __all__ = ["Before", "state_of"]
 
@@ -74,6 +74,26 @@ class Before:
             if is_same and (state is None or state_of(value, self._namespace) != state):
                 changed[name] = value
         return changed
+
+    def mates(self, changed: Mapping[str, object], limit: int) -> dict[str, object]:
+        """Return the watched variables that are as before and share objects with changed ones.
+
+        They come back with these, so that what the client makes of them shares the same objects.
+
+        Args:
+            changed: the variables that were bound or changed in place.
+            limit: bytes of arrays, tables and containers in a variable from which on it is left where it is.
+        """
+        parts = {name: parts_of(value) for name, value in changed.items()}
+        for name in self._states:
+            if name not in parts and name in self._namespace and self._namespace[name] is self._values[name]:
+                parts[name] = parts_of(self._namespace[name])
+        together = set().union(*shared_groups(parts, changed))
+        return {
+            name: self._namespace[name]
+            for name in sorted(together.difference(changed))
+            if parts[name].size <= limit
+        }
 
     def deleted(self) -> tuple[str, ...]:
         """Return the names that are gone."""

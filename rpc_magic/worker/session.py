@@ -18,6 +18,7 @@ import msgspec
 
 from rpc_magic import serial
 from rpc_magic.errors import RemoteValueError, TransferError
+from rpc_magic.namespace import parts_of, shared_groups
 from rpc_magic.settings import WorkerSettings
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
@@ -260,6 +261,7 @@ class Session:
             with self.gate.user_code():
                 mutated = before.mutated()
                 bound = before.bound()
+                mutated.update(before.mates({**mutated, **bound}, self._settings.eager))
             return self._done(result, began, {**mutated, **bound}, mutated, before.deleted())
         names = request.outputs or ()
         missing = [name for name in names if name not in self.namespace]
@@ -285,15 +287,20 @@ class Session:
         names: dict[str, object] = {}
         kept: dict[str, messages.ValueInfo] = {}
         notes: list[str] = []
-        firsts: dict[int, str] = {}
+        eager = {name for name, value in changed.items() if serial.is_eager(value, self._settings.eager)}
+        firsts: dict[int | str, str] = {}
+        if not is_asked_for and len(changed) > 1:
+            parts = {name: parts_of(value) for name, value in changed.items()}
+            for group in shared_groups(parts, changed):
+                if not group <= eager:  # all stay, to be fetched together
+                    eager -= group
+                    firsts.update(dict.fromkeys(group, min(group)))
         for name, value in changed.items():
-            if serial.is_eager(value, self._settings.eager) or (
-                is_asked_for and self._can_travel(name, value, notes)
-            ):
+            if name in eager or (is_asked_for and self._can_travel(name, value, notes)):
                 names[name] = value
             else:
-                # Of several variables that hold one object, the others name the first.
-                first = firsts.setdefault(id(value), name)
+                # Of several variables that share an object, the others name the first.
+                first = firsts.get(name) or firsts.setdefault(id(value), name)
                 kept[name] = self._info(value, "" if first == name else f"={first}")
         value_here, info = False, None
         if result.has_value:

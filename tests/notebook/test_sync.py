@@ -52,6 +52,33 @@ def test_shared_objects_stay_shared(notebook: Any) -> None:
     assert notebook.good("one is two, one").result == "(True, [1, 2])"
 
 
+def test_objects_inside_others_stay_shared(notebook: Any) -> None:
+    """What is changed through one variable is changed for all that refer to the same object, on both sides."""
+    notebook.good("items = [1]; table = {'items': items}; pair = (items, table)")
+    notebook.good("%%rpc_call\ntable['items'].append(2)")
+    assert notebook.good("items, table['items'] is items, pair[0] is items").result == "([1, 2], True, True)"
+    notebook.good("items.append(3)")
+    remote = notebook.good(
+        "%%rpc_call\nitems.append(4)\ntable['items'] is items, pair[0] is items, pair[1] is table"
+    )
+    assert remote.result == "(True, True, True)"
+    assert notebook.good("table, pair[1] is table").result == "({'items': [1, 2, 3, 4]}, True)"
+
+
+def test_objects_of_there_that_refer_to_each_other_stay_so(notebook: Any) -> None:
+    """Also where they are fetched, and where one of them has only got a new name."""
+    notebook.good(
+        "%%rpc_call\nclass Node:\n    def __init__(self, up=None):\n        self.up, self.down = up, []\n"
+        "        if up: up.down.append(self)\nroot = Node()\nleaf = Node(root)"
+    )
+    assert notebook.good("leaf.up is root, root.down[0] is leaf").result == "(True, True)"
+    notebook.good("%%rpc_call\nleaf.value = 5\nsame = leaf")
+    assert notebook.good("root.down[0].value, root.down[0] is leaf, leaf is same").result == "(5, True, True)"
+    notebook.good("import numpy as np\na = np.zeros(2); box = {'a': a}")
+    notebook.good("%%rpc_call\nbox['a'][1] = 5")
+    assert notebook.good("a.tolist(), box['a'] is a").result == "([0.0, 5.0], True)"
+
+
 def test_an_array_changed_there_is_the_same_array_here(notebook: Any) -> None:
     """A large value changed in place is fetched into the object that stood here before."""
     notebook.good("import numpy as np\na = np.zeros(3); b = a")

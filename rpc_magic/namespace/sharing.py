@@ -1,0 +1,206 @@
+"""Which variables share objects, and how one object takes another's place wherever it is referred to.
+
+Variables that share an object that can be changed form a group: a change made through one of them is seen through the
+others, so they go and come back together. What is looked into are containers, instances whose state is a ``__dict__``,
+and the cells and defaults of functions; an array or a table is an object without parts.
+"""
+
+from __future__ import annotations
+
+import types
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+__all__ = ["Parts", "parts_of", "replace_within", "shared_groups"]
+
+_LIMIT = 20_000
+"""Objects of one value that are looked at; of a larger one the rest is taken to be its own."""
+
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, type, types.ModuleType})
+_SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
+_ARRAYS = frozenset({("numpy", "ndarray"), ("pandas", "DataFrame"), ("pandas", "Series")})
+_APART = frozenset({"rpc_magic", "logging", "enum", "threading", "asyncio"})
+"""Packages whose objects are handles: many refer to one, and none of them changes with it."""
+
+
+class Parts:
+    """What a value consists of.
+
+    Attributes:
+        marks: ids of the objects that can be changed, the value among them.
+        size: bytes of the arrays, tables and containers, about.
+    """
+
+    __slots__ = ("marks", "size")
+
+    def __init__(self) -> None:
+        self.marks: set[int] = set()
+        self.size = 0
+
+
+def parts_of(value: object, limit: int = _LIMIT) -> Parts:
+    """Return the objects inside a value that can be changed; `limit` objects of it are looked at."""
+    parts, seen, todo = Parts(), set(), [value]
+    for _ in range(limit):
+        if not todo:
+            break
+        one = todo.pop()
+        if type(one) in _PLAIN or id(one) in seen:
+            continue
+        seen.add(id(one))
+        children = _children(one)
+        if children is None:
+            continue
+        if not isinstance(one, (tuple, frozenset, types.FunctionType, types.MethodType)):
+            parts.marks.add(id(one))
+            parts.size += _size(one)
+        todo.extend(children)
+    return parts
+
+
+def shared_groups(parts: Mapping[str, Parts], around: Collection[str]) -> list[set[str]]:
+    """Return the groups of two or more variables that share an object, of those that have a member in `around`."""
+    groups: dict[str, set[str]] = {}
+    owners: dict[int, str] = {}
+    for name, own in parts.items():
+        group = groups[name] = {name}
+        for mark in own.marks:
+            other = groups[owners.setdefault(mark, name)]
+            if other is not group:
+                small, group = sorted((group, other), key=len)
+                group |= small
+                for member in small:
+                    groups[member] = group
+    unique = {id(group): group for group in groups.values()}
+    return [group for group in unique.values() if len(group) > 1 and not group.isdisjoint(around)]
+
+
+def replace_within(roots: Iterable[Any], places: Mapping[int, Any]) -> list[Any]:
+    """Put objects into the place of others, wherever values refer to these.
+
+    Args:
+        roots: the values; changed in place, but for tuples.
+        places: what shall stand there, by the id of what stands there now. The others must be alive.
+
+    Returns:
+        The values; a tuple that refers to one of the others is a new tuple.
+    """
+    swapped: dict[int, tuple[Any, Any]] = {}
+
+    def swap(value: Any) -> Any:
+        if id(value) in places:
+            return places[id(value)]
+        if type(value) is not tuple:
+            return value
+        if id(value) not in swapped:
+            items = tuple(map(swap, value))
+            is_same = all(new is old for new, old in zip(items, value, strict=True))
+            swapped[id(value)] = (
+                value,
+                value if is_same else items,
+            )  # the first keeps the id from being used anew
+        return swapped[id(value)][1]
+
+    result = [swap(root) for root in roots]
+    seen, todo = set(), list(result)
+    while todo:
+        one = todo.pop()
+        if type(one) in _PLAIN or id(one) in seen:
+            continue
+        seen.add(id(one))
+        children = _children(one)
+        if children:
+            _swap_children(one, swap)
+            todo.extend(_children(one) or ())
+    return result
+
+
+def _children(one: Any) -> list[Any] | None:
+    """Return what an object refers to; None for one that is not looked into and cannot be changed in place."""
+    kind = type(one)
+    found: list[Any] = []
+    is_container = False
+    for base in _SEQUENCES:
+        if isinstance(one, base):
+            found.extend(base.__iter__(one))
+            is_container = True
+    if isinstance(one, dict):
+        found.extend(dict.values(one))
+        is_container = True
+    package = str(kind.__module__).partition(".")[0]
+    if isinstance(one, types.FunctionType):
+        return [*(one.__closure__ or ()), *(one.__defaults__ or ()), *(one.__kwdefaults__ or {}).values()]
+    if isinstance(one, types.CellType):
+        try:
+            return [one.cell_contents]
+        except ValueError:  # it is empty
+            return []
+    if isinstance(one, types.MethodType):
+        return [one.__self__]
+    if isinstance(one, bytearray) or (package, kind.__name__) in _ARRAYS:
+        return found
+    attributes = _attributes(one, package)
+    if attributes is not None:
+        return [*found, *attributes.values()]
+    return found if is_container else None
+
+
+def _attributes(one: Any, package: str) -> dict[str, Any] | None:
+    """Return the ``__dict__`` of an instance of a class that Python code has made."""
+    kind = type(one)
+    if not kind.__flags__ & _HEAP_TYPE or isinstance(one, type) or package in _APART:
+        return None
+    try:
+        attributes = object.__getattribute__(one, "__dict__")
+    except AttributeError:
+        return None
+    return attributes if type(attributes) is dict else None
+
+
+def _swap_children(one: Any, swap: Callable[[Any], Any]) -> None:
+    for mapping in _mappings(one):
+        for key, old in list(mapping.items()):
+            new = swap(old)
+            if new is not old:
+                dict.__setitem__(mapping, key, new)
+    if isinstance(one, (list, deque)):
+        base: Any = list if isinstance(one, list) else deque
+        for index, old in enumerate(base.__iter__(one)):
+            new = swap(old)
+            if new is not old:
+                base.__setitem__(one, index, new)
+    elif isinstance(one, set):
+        for old in list(set.__iter__(one)):
+            new = swap(old)
+            if new is not old:
+                set.discard(one, old)
+                set.add(one, new)
+    elif isinstance(one, types.CellType):
+        one.cell_contents = swap(one.cell_contents)
+    elif isinstance(one, types.FunctionType) and one.__defaults__:
+        one.__defaults__ = swap(one.__defaults__)
+
+
+def _mappings(one: Any) -> Iterator[dict[Any, Any]]:
+    if isinstance(one, dict):
+        yield one
+    if isinstance(one, types.FunctionType):
+        if one.__kwdefaults__:
+            yield one.__kwdefaults__
+        return
+    attributes = _attributes(one, str(type(one).__module__).partition(".")[0])
+    if attributes is not None:
+        yield attributes
+
+
+def _size(one: Any) -> int:
+    if isinstance(one, bytearray):
+        return len(one)
+    if isinstance(one, (list, dict, set, deque)):
+        return 8 * len(one)
+    try:
+        return int(one.nbytes if type(one).__name__ == "ndarray" else 8 * one.size)
+    except (AttributeError, TypeError, ValueError):
+        return 0

@@ -1,0 +1,91 @@
+"""Variables that share objects: `rpc_magic.namespace.sharing`."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rpc_magic.namespace import parts_of, replace_within, shared_groups
+
+
+class Node:
+    """State in ``__dict__``."""
+
+    def __init__(self, **attributes: Any) -> None:
+        self.__dict__.update(attributes)
+
+
+def counter() -> tuple[Any, Any]:
+    """Two functions with one cell."""
+    seen: list[int] = []
+    return (lambda x: seen.extend([x])), (lambda: seen)
+
+
+def groups_of(around: str = "", **values: Any) -> list[set[str]]:
+    """The groups of variables."""
+    return shared_groups(
+        {name: parts_of(value) for name, value in values.items()}, around.split() or [*values]
+    )
+
+
+def test_groups() -> None:
+    """Whoever refers to one object, at any depth, is in one group; what can not change joins nobody."""
+    inner, array, text = [1], np.zeros(2), "t" * 100
+    put, get = counter()
+    groups = groups_of(
+        a=inner, b={"x": (inner,)}, c=Node(way=[inner]), d=array, e=deque([array]), f=text, g=[text],
+        put=put, get=get, h=[1],
+    )  # fmt: skip
+    assert sorted(map(sorted, groups)) == [["a", "b", "c"], ["d", "e"], ["get", "put"]]
+
+
+def test_groups_around_some() -> None:
+    """Groups without a member that was asked for are left out."""
+    one, two = [1], [2]
+    assert groups_of("a", a=one, b=[one], c=two, d=[two]) == [{"a", "b"}]
+
+
+def test_groups_grow_together() -> None:
+    """Two groups with a member in common are one."""
+    one, two = [1], [2]
+    assert groups_of(a=one, b=two, c=[one], d=[two], e=(one, two)) == [{"a", "b", "c", "d", "e"}]
+
+
+def test_an_endless_structure_has_parts() -> None:
+    """What refers to itself is looked at once; of what is large, a part."""
+    own: list[Any] = []
+    own.append(own)
+    assert parts_of(own).marks == {id(own)}
+    assert len(parts_of([[] for _ in range(100)], limit=10).marks) == 10
+    assert parts_of(np.zeros(10)).size == 80
+
+
+@pytest.mark.parametrize(
+    ("make", "look"),
+    [
+        (lambda x: [x], lambda v: v[0]),
+        (lambda x: {"k": [x]}, lambda v: v["k"][0]),
+        (lambda x: deque([1, x]), lambda v: v[1]),
+        (lambda x: Node(to=x), lambda v: v.to),
+        (lambda x: (1, (x,)), lambda v: v[1][0]),
+        (lambda x: [(x, 1)], lambda v: v[0][0]),
+        (lambda x: {x}, lambda v: next(iter(v))),
+        (lambda x: lambda: x, lambda v: v()),
+        (lambda x: lambda a=x: a, lambda v: v()),
+    ],
+)
+def test_replacing(make: Any, look: Any) -> None:
+    """Wherever one object is referred to, the other stands afterwards."""
+    new, old = Node(), Node()
+    (value,) = replace_within([make(new)], {id(new): old})
+    assert look(value) is old
+
+
+def test_replacing_leaves_the_rest() -> None:
+    """Tuples that refer to nothing of it stay themselves."""
+    new, old, same = [1], [2], (1, [2])
+    assert replace_within([same, new], {id(new): old}) == [same, old]
+    assert replace_within([same], {id(new): old})[0] is same

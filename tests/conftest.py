@@ -27,6 +27,9 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = config.stash[_RUNTIME] = tempfile.mkdtemp(prefix="rpcm-test-", dir=base)
     os.environ["RPC_MAGIC_RUNTIME_DIR"] = folder
     os.environ.pop("RPC_MAGIC_TOKEN_FILE", None)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell that runs a script's command in the background has it ignore Ctrl-C; many tests are about that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if getattr(config.option, "timeout", None) is None and TIME_FACTOR != 1:
         config.option.timeout = float(config.getini("timeout")) * TIME_FACTOR
 

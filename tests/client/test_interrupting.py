@@ -15,6 +15,9 @@ from live import SECONDS, eventually
 
 from rpc_magic import errors
 
+# A signal may strike inside a finalizer of Python's own, which can raise nothing: Python says so and goes on.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 def add(a, b=0):
     return a + b

@@ -54,25 +54,47 @@ def struck(seconds, work):
     return value
 
 
-def test_ctrl_c_interrupts_the_remote_call(fresh):
-    """Ctrl-C while waiting raises KeyboardInterrupt in the remote code and here; the next call works."""
+class WhenBegun:
+    """Sends SIGINT to this process once a file is there, which the remote code makes when it begins."""
 
-    def f():
+    def __init__(self, path):
+        self.path = path
+        self._thread = threading.Thread(target=self._strike)
+
+    def _strike(self):
+        eventually(self.path.exists)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    def __enter__(self):
+        self._thread.start()
+
+    def __exit__(self, *_):
+        self._thread.join()
+        self.path.unlink()
+
+
+def test_ctrl_c_interrupts_the_remote_call(fresh, tmp_path):
+    """Ctrl-C while waiting raises KeyboardInterrupt in the remote code and here; the next call works."""
+    begun = tmp_path / "begun"
+
+    def f(path):
         import time
+        from pathlib import Path
 
         try:
+            Path(path).touch()
             time.sleep(600)
         except KeyboardInterrupt:
             get_ipython().user_ns["seen"] = True  # noqa: F821
             raise
 
-    began = time.monotonic()
-    assert struck(0.2, lambda: fresh.call(f)) == "interrupted"
-    assert time.monotonic() - began < 5
+    with WhenBegun(begun), pytest.raises(KeyboardInterrupt):
+        fresh.call(f, str(begun))
     assert fresh.pull("seen") is True
-    assert struck(0.2, lambda: fresh.run("import time; time.sleep(600)")) == "interrupted"
-    assert struck(0.2, lambda: fresh.run("import asyncio; await asyncio.sleep(600)")) == "interrupted"
-    assert struck(0.2, lambda: fresh.run("while True: pass")) == "interrupted"
+    touch = f"import asyncio, pathlib, time; pathlib.Path({str(begun)!r}).touch()\n"
+    for work in ("time.sleep(600)", "await asyncio.sleep(600)", "while True: pass"):
+        with WhenBegun(begun), pytest.raises(KeyboardInterrupt):
+            fresh.run(touch + work)
     assert fresh.call(add, 1, 1) == 2
 
 

@@ -59,7 +59,10 @@ def locate(thing: Any, name: str | None = None) -> tuple[str, str] | None:
     if module_name is None or module_name in MAIN_NAMES:
         return None
     module = sys.modules.get(module_name)
-    if module is None or (type(module) is types.ModuleType and not is_importable_module(module)):
+    is_builtin = module_name in sys.builtin_module_names  # where ``_io`` says that its name is ``io``
+    if module is None or not (
+        is_builtin or type(module) is not types.ModuleType or is_importable_module(module)
+    ):
         return None
     found: Any = module
     try:

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from rpc_magic import serial
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -524,3 +527,13 @@ def test_in_a_real_shell(tmp_path):
         env={**os.environ, "IPYTHONDIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
     )
     assert run.stdout.split() == ["fine"], run.stderr
+
+
+@pytest.mark.parametrize("make", [lambda: io.StringIO("text\n"), lambda: io.BytesIO(b"bytes")])
+def test_files_in_memory(make):
+    """Their classes are those of ``_io``, a module that gives another name for itself."""
+    file = make()
+    file.read(2)
+    copy = serial.loads(serial.dumps(file))
+    assert type(copy) is type(file)
+    assert (copy.getvalue(), copy.tell()) == (file.getvalue(), 2)

@@ -1,12 +1,13 @@
 """Which variables share objects, and how one object takes another's place wherever it is referred to.
 
 Variables that share an object that can be changed form a group: a change made through one of them is seen through the
-others, so they go and come back together. What is looked into are containers, instances whose state is a ``__dict__``,
-and the cells and defaults of functions; an array or a table is an object without parts.
+others, so they go and come back together. What is looked into are containers, arrays of objects, instances whose state
+is a ``__dict__``, and the cells and defaults of functions; any other array or table is an object without parts.
 """
 
 from __future__ import annotations
 
+import functools
 import types
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -14,7 +15,7 @@ from typing import Any
 
 __all__ = ["Parts", "parts_of", "replace_within", "shared_groups"]
 
-_LIMIT = 20_000
+_LIMIT = 10_000
 """Objects of one value that are looked at; of a larger one the rest is taken to be its own."""
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
@@ -139,12 +140,18 @@ def _children(one: Any) -> list[Any] | None:
             return []
     if isinstance(one, types.MethodType):
         return [one.__self__]
-    if isinstance(one, bytearray) or (package, kind.__name__) in _ARRAYS:
+    if (package, kind.__name__) in _ARRAYS:
+        return one.ravel().tolist() if _holds_objects(one) else found
+    if isinstance(one, bytearray):
         return found
     attributes = _attributes(one, package)
     if attributes is not None:
         return [*found, *attributes.values()]
     return found if is_container else None
+
+
+def _holds_objects(one: Any) -> bool:
+    return type(one).__name__ == "ndarray" and getattr(getattr(one, "dtype", None), "kind", "") == "O"
 
 
 def _attributes(one: Any, package: str) -> dict[str, Any] | None:
@@ -160,18 +167,11 @@ def _attributes(one: Any, package: str) -> dict[str, Any] | None:
 
 
 def _swap_children(one: Any, swap: Callable[[Any], Any]) -> None:
-    for mapping in _mappings(one):
-        for key, old in list(mapping.items()):
-            new = swap(old)
-            if new is not old:
-                dict.__setitem__(mapping, key, new)
-    if isinstance(one, (list, deque)):
-        base: Any = list if isinstance(one, list) else deque
-        for index, old in enumerate(base.__iter__(one)):
-            new = swap(old)
-            if new is not old:
-                base.__setitem__(one, index, new)
-    elif isinstance(one, set):
+    for put, key, old in _places(one):
+        new = swap(old)
+        if new is not old:
+            put(key, new)
+    if isinstance(one, set):
         for old in list(set.__iter__(one)):
             new = swap(old)
             if new is not old:
@@ -181,6 +181,22 @@ def _swap_children(one: Any, swap: Callable[[Any], Any]) -> None:
         one.cell_contents = swap(one.cell_contents)
     elif isinstance(one, types.FunctionType) and one.__defaults__:
         one.__defaults__ = swap(one.__defaults__)
+
+
+def _places(one: Any) -> Iterator[tuple[Callable[[Any, Any], object], Any, Any]]:
+    """Yield what an object refers to by keys or numbers: how to put another there, the key, and what is there."""
+    for mapping in _mappings(one):
+        for key, old in list(mapping.items()):
+            yield functools.partial(dict.__setitem__, mapping), key, old
+    if isinstance(one, list):
+        for index, old in enumerate(list.__iter__(one)):
+            yield functools.partial(list.__setitem__, one), index, old
+    elif isinstance(one, deque):
+        for index, old in enumerate(list(deque.__iter__(one))):
+            yield functools.partial(deque.__setitem__, one), index, old
+    elif _holds_objects(one):
+        for index, old in enumerate(one.ravel().tolist()):
+            yield one.flat.__setitem__, index, old
 
 
 def _mappings(one: Any) -> Iterator[dict[Any, Any]]:

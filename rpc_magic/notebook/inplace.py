@@ -15,8 +15,8 @@ _OF_C = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMet
 def update_in_place(old: Any, new: Any) -> bool:
     """Give `old` the content of `new`, an object of the same type that nobody else refers to.
 
-    Lists, dicts, sets, bytearrays, deques, arrays of the same shape, pandas objects, and instances whose whole state
-    is their ``__dict__`` can be changed so.
+    Lists, dicts, sets, bytearrays, deques, arrays of the same shape, pandas objects, functions of the same code, and
+    instances whose whole state is their ``__dict__`` can be changed so.
 
     Returns:
         Whether it was done; False for any other object, which is left as it was.
@@ -39,6 +39,9 @@ def update_in_place(old: Any, new: Any) -> bool:
         old[...] = new
     elif _is_from(old, "pandas", "DataFrame") or _is_from(old, "pandas", "Series"):
         return _update_pandas(old, new)
+    elif isinstance(old, types.FunctionType):
+        if not _update_function(old, new):
+            return False
     elif not _is_all_in_dict(type(old)):
         return False
     if (
@@ -64,6 +67,20 @@ def _update_pandas(old: Any, new: Any) -> bool:
         old.attrs = new.attrs
     except Exception:  # noqa: BLE001 - a version of pandas that does this otherwise
         return False
+    return True
+
+
+def _update_function(old: types.FunctionType, new: types.FunctionType) -> bool:
+    """Give a function the cells' contents and the defaults of another with the same code."""
+    if old.__code__ != new.__code__ or len(old.__closure__ or ()) != len(new.__closure__ or ()):
+        return False
+    for mine, theirs in zip(old.__closure__ or (), new.__closure__ or (), strict=True):
+        try:
+            content = theirs.cell_contents
+        except ValueError:  # it is empty
+            continue
+        mine.cell_contents = old if content is new else content
+    old.__defaults__, old.__kwdefaults__ = new.__defaults__, new.__kwdefaults__
     return True
 
 

@@ -21,9 +21,18 @@ __all__ = ["Before", "state_of"]
 _IMMUTABLE = frozenset(
     {
         *(type(None), bool, int, float, complex, str, bytes, type, range, slice),
-        *(types.FunctionType, types.BuiltinFunctionType, types.ModuleType),
+        *(types.BuiltinFunctionType, types.ModuleType),
     }
 )
+
+
+def _is_immutable(value: object) -> bool:
+    """Tell whether a value never changes; a function is so without cells, attributes, and defaults that change."""
+    if isinstance(value, types.FunctionType):
+        defaults = (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
+        is_simple = not value.__closure__ and not value.__dict__
+        return is_simple and all(type(default) in _IMMUTABLE for default in defaults)
+    return type(value) in _IMMUTABLE
 
 
 def state_of(value: object, namespace: dict[str, Any]) -> bytes | None:
@@ -53,7 +62,7 @@ class Before:
         self._states = {
             name: state_of(namespace[name], namespace)
             for name in watch
-            if name in namespace and type(namespace[name]) not in _IMMUTABLE
+            if name in namespace and not _is_immutable(namespace[name])
         }
 
     def bound(self) -> dict[str, object]:

@@ -72,6 +72,7 @@ def test_an_endless_structure_has_parts() -> None:
         (lambda x: Node(to=x), lambda v: v.to),
         (lambda x: (1, (x,)), lambda v: v[1][0]),
         (lambda x: [(x, 1)], lambda v: v[0][0]),
+        (lambda x: np.array([[None, x]], dtype=object), lambda v: v[0, 1]),
         (lambda x: {x}, lambda v: next(iter(v))),
         (lambda x: lambda: x, lambda v: v()),
         (lambda x: lambda a=x: a, lambda v: v()),

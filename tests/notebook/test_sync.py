@@ -79,6 +79,31 @@ def test_objects_of_there_that_refer_to_each_other_stay_so(notebook: Any) -> Non
     assert notebook.good("a.tolist(), box['a'] is a").result == "([0.0, 5.0], True)"
 
 
+def test_axes_stay_those_of_their_figure(notebook: Any) -> None:
+    """Also in an array of them, as ``subplots`` gives it."""
+    notebook.good("%%rpc_call\nimport matplotlib.pyplot as plt\nfig, ax = plt.subplots(1, 2); plt.close(fig)")
+    assert notebook.good("ax[1].figure is fig, fig.axes[0] is ax[0]").result == "(True, True)"
+    notebook.good("%%rpc_call\nline = ax[0].plot([1, 2])[0]; plt.close(fig)")
+    assert notebook.good("len(fig.axes[0].lines), fig.axes[0] is ax[0]").result == "(1, True)"
+
+
+def test_what_functions_remember_is_one_on_both_sides(notebook: Any) -> None:
+    """In their cells, their defaults and their attributes."""
+    notebook.good(
+        "def counter():\n    n = 0; seen = []\n"
+        "    def up():\n        nonlocal n\n        n += 1; seen.append(n); return n\n"
+        "    return up, lambda: seen\n"
+        "up, seen = counter(); same = up\ndef store(x, old=[]):\n    old.append(x); return list(old)\n"
+        "def tag(): tag.calls += 1; return tag.calls\ntag.calls = 0"
+    )
+    cell = "up(), store('x'), tag(), seen()"
+    for number in range(1, 5):
+        where = "%%rpc_call\n" if number % 2 else ""
+        count = list(range(1, number + 1))
+        assert notebook.good(where + cell).result == repr((number, ["x"] * number, number, count))
+    assert notebook.good("up is same").result == "True"
+
+
 def test_an_array_changed_there_is_the_same_array_here(notebook: Any) -> None:
     """A large value changed in place is fetched into the object that stood here before."""
     notebook.good("import numpy as np\na = np.zeros(3); b = a")

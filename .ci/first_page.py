@@ -25,8 +25,8 @@ def first_page(record: Path) -> str:
         return page.url.split("?")[0]
 
 
-def main() -> str:
-    """Wait until the server listens; return an error, or nothing."""
+def main() -> str | None:
+    """Wait until the server listens; return an error, or None."""
     record = Path(jupyter_runtime_dir(), f"jpserver-{sys.argv[1]}.json")
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
@@ -36,7 +36,7 @@ def main() -> str:
             time.sleep(0.1)
             continue
         print(f"a visitor comes to {url}")
-        return "" if url.endswith("/lab/tree/notebooks/quickstart.ipynb") else "that is not the quickstart"
+        return None if url.endswith("/lab/tree/notebooks/quickstart.ipynb") else "that is not the quickstart"
     return "the server did not come up"
 
 

@@ -106,7 +106,10 @@ def reachable(
         if type(value) is RemoteValue:
             more: Iterable[str] = (reads or {}).get(name, ())
         else:
-            more = referenced_names(value, namespace)
+            # A class of it that was changed elsewhere is met through it, whatever name is written.
+            classes = (kind.__name__ for kind in type(value).__mro__ if kind.__module__ == "__main__")
+            elsewhere = (kind for kind in classes if type(namespace.get(kind)) is RemoteValue)
+            more = {*referenced_names(value, namespace), *elsewhere}
         todo.extend(sorted(set(more).difference(found)))
     return found
 

@@ -67,16 +67,18 @@ def make_class(meta: Any, name: str, bases: tuple[Any, ...], start: dict[str, An
 
 
 def set_class(cls: Any, state: tuple[Any, ...]) -> None:
-    """Give a class its attributes, unless it came home: then it has them, and its origin is the authority.
+    """Give a class its attributes; one that came home has them, and takes over only what was changed elsewhere.
 
     Args:
         cls: what `make_class` returned.
-        state: token, attributes, classes registered with it (or None).
+        state: token, attributes, classes registered with it (or None); a fourth where they were changed elsewhere.
     """
     token, attributes, registered = state[:3]
     is_new = registry.take_unfilled(cls)
     if registry.is_own(token) and not is_new:
-        return
+        if len(state) == 3:
+            return
+        attributes = {name: v for name, v in attributes.items() if not _is_same(vars(cls).get(name), v)}
     first_line = attributes.pop("__firstlineno__", None)
     for name, value in attributes.items():
         setattr(cls, name, value)
@@ -84,6 +86,15 @@ def set_class(cls: Any, state: tuple[Any, ...]) -> None:
         cls.__firstlineno__ = first_line
     for subclass in registered or ():
         cls.register(subclass)
+
+
+def _is_same(mine: Any, theirs: Any) -> bool:
+    """Tell whether an attribute of a class was not changed, as far as methods go."""
+    if isinstance(mine, (classmethod, staticmethod)) and type(mine) is type(theirs):
+        return _is_same(mine.__func__, theirs.__func__)
+    if isinstance(mine, types.FunctionType) and isinstance(theirs, types.FunctionType):
+        return mine.__code__ == theirs.__code__
+    return mine is theirs or (isinstance(mine, property) and isinstance(theirs, property))
 
 
 def make_enum(

@@ -70,6 +70,7 @@ def encode(
     carry: bool = True,
     name: str = "",
     code: CodeMode = "bytecode",
+    changed: tuple[type, ...] = (),
 ) -> list[Buffer]:
     """Turn an object into buffers.
 
@@ -80,6 +81,7 @@ def encode(
         carry: whether such functions take along the values of the globals that they refer to.
         name: the variable's name, the root of the path that an error tells.
         code: "source" when the other side runs another Python minor version.
+        changed: classes whose attributes were changed here: they are set also where the class came from.
 
     Returns:
         Buffers for `decode`. They may alias the memory of `obj`.
@@ -103,7 +105,7 @@ def encode(
         return False
 
     try:
-        Pickler(sink, keep_in_band, Encoding(namespace, carry, code)).dump(obj)
+        Pickler(sink, keep_in_band, Encoding(namespace, carry, code, changed)).dump(obj)
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:

@@ -114,16 +114,23 @@ class Encoding:
         namespace: the user's global namespace, whose functions are bound to the other side's namespace.
         carry: such functions take the values of the globals that they refer to with them.
         code: how functions travel.
+        changed: classes whose attributes the other side shall take over, though the class came from there.
 
     Attributes:
         owned_cells: by id, closure cells whose content the state of some function carries.
         plain: types whose instances plain pickle handles; met so far.
     """
 
-    __slots__ = ("_home", "_skeletons", "carry", "code", "namespace", "owned_cells", "plain")
+    __slots__ = ("_home", "_skeletons", "carry", "changed", "code", "namespace", "owned_cells", "plain")
 
-    def __init__(self, namespace: dict[str, Any] | None, carry: bool, code: CodeMode) -> None:
-        self.namespace, self.carry, self.code = namespace, carry, code
+    def __init__(
+        self,
+        namespace: dict[str, Any] | None,
+        carry: bool,
+        code: CodeMode,
+        changed: tuple[type, ...] = (),
+    ) -> None:
+        self.namespace, self.carry, self.code, self.changed = namespace, carry, code, changed
         self.owned_cells: dict[int, types.CellType] = {}
         self.plain: set[type] = set()
         self._home: Home | None = None

@@ -65,7 +65,9 @@ def reduce_class(encoding: Encoding, cls: Any) -> Any:
         generated = source_classes.reduce_generated(cls, token, attributes, start)
         if generated is not None:
             return generated
-    state = (token, attributes, _registered(cls))
+    state: tuple[Any, ...] = (token, attributes, _registered(cls))
+    if any(cls is one for one in encoding.changed):  # a metaclass may forbid hashing
+        state += (True,)
     made = (type(cls), cls.__name__, cls.__bases__, start, token)
     return build_types.make_class, made, state, None, None, build_types.set_class
 

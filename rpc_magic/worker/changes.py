@@ -20,7 +20,7 @@ __all__ = ["Before", "state_of"]
 
 _IMMUTABLE = frozenset(
     {
-        *(type(None), bool, int, float, complex, str, bytes, type, range, slice),
+        *(type(None), bool, int, float, complex, str, bytes, range, slice),
         *(types.BuiltinFunctionType, types.ModuleType),
     }
 )
@@ -32,6 +32,8 @@ def _is_immutable(value: object) -> bool:
         defaults = (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
         is_simple = not value.__closure__ and not value.__dict__
         return is_simple and all(type(default) in _IMMUTABLE for default in defaults)
+    if isinstance(value, type):
+        return value.__module__ != "__main__"
     return type(value) in _IMMUTABLE
 
 

@@ -69,6 +69,7 @@ class Session:
         self._functions: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
         self._values: dict[str, object] = {}
         self._made = 0
+        self._changed: set[str] = set()
         self._plain = False
         self._code: serial.CodeMode = "bytecode"
         self._actions: dict[type, Callable[[Any, Sequence[Buffer]], Answer | Awaitable[Answer] | None]] = {
@@ -134,9 +135,13 @@ class Session:
         with self.gate.user_code():
             return serial.decode(buffers, namespace=self.namespace, resolve=self.resolve)
 
-    def _encode(self, value: object, *, carry: bool = True, name: str = "") -> list[Buffer]:
+    def _encode(
+        self, value: object, *, carry: bool = True, name: str = "", changed: tuple[type, ...] = ()
+    ) -> list[Buffer]:
         with self.gate.user_code():
-            return serial.encode(value, namespace=self.namespace, carry=carry, name=name, code=self._code)
+            return serial.encode(
+                value, namespace=self.namespace, carry=carry, name=name, code=self._code, changed=changed
+            )
 
     def _keep(self, value: object, reason: str = "") -> messages.ValueInfo:
         self._made += 1
@@ -150,7 +155,9 @@ class Session:
         preview = f"module {value.__name__}" if isinstance(value, ModuleType) else facts.preview
         return messages.ValueInfo(key, facts.type_name, facts.size, facts.extent, preview, reason=reason)
 
-    def _returned(self, value: object, *, carry: bool = True, name: str = "") -> Answer:
+    def _returned(
+        self, value: object, *, carry: bool = True, name: str = "", changed: tuple[type, ...] = ()
+    ) -> Answer:
         if value is None:
             return messages.Returned(), ()
         if self._plain:
@@ -158,7 +165,7 @@ class Session:
                 return messages.Returned(plain=True), serial.encode_plain(value)
             except TransferError as error:
                 return messages.Kept(self._keep(value, f"it is not plain data ({error})")), ()
-        buffers = self._encode(value, carry=carry, name=name)
+        buffers = self._encode(value, carry=carry, name=name, changed=changed)
         size = sum(map(len, buffers))
         if size > self._payload:
             return messages.Kept(
@@ -215,8 +222,14 @@ class Session:
         if missing:
             return messages.Missing(missing), ()
         values = {name: self.namespace[name] for name in request.names}
+        changed = tuple(
+            value if isinstance(value, type) else type(value)
+            for name, value in values.items()
+            if name in self._changed
+        )
         try:
-            outcome, buffers = self._returned(values, carry=request.carry)
+            outcome, buffers = self._returned(values, carry=request.carry, changed=changed)
+            self._changed.difference_update(values)
         except TransferError as error:
             raise self._name_culprit(values, error, carry=request.carry) from None
         if isinstance(outcome, messages.Kept) and len(values) == 1:
@@ -261,6 +274,7 @@ class Session:
             with self.gate.user_code():
                 mutated = before.mutated()
                 bound = before.bound()
+                self._changed.update(mutated)
                 mutated.update(before.mates({**mutated, **bound}, self._settings.eager))
             return self._done(result, began, {**mutated, **bound}, mutated, before.deleted())
         names = request.outputs or ()

@@ -104,6 +104,27 @@ def test_what_functions_remember_is_one_on_both_sides(notebook: Any) -> None:
     assert notebook.good("up is same").result == "True"
 
 
+def test_what_classes_remember_is_one_on_both_sides(notebook: Any) -> None:
+    """Wherever the class was made, and whether it or only an instance is mentioned."""
+    text = (
+        "class {0}:\n    total = 0; log = []\n    def hit(self):\n        {0}.total += 1; self.log.append({0}.total)\n"
+        "        return {0}.total\n    def __repr__(self): return super().__repr__()[:0]\n{1} = {0}()"
+    )
+    notebook.good(text.format("Here", "h"))
+    notebook.good("%%rpc_call\n" + text.format("There", "t"))
+    for number in range(1, 5):
+        where = "%%rpc_call\n" if number % 2 else ""
+        assert notebook.good(where + "h.hit()").result == repr(number)
+    notebook.good("%%rpc_call\nt.hit()")
+    assert notebook.good("There.total, t.log").result == "(1, [1])"
+    notebook.good("%%rpc_call\nHere.log.append('x'); There.extra = 5; Here.more = lambda self: self.total")
+    assert notebook.good("h.log, t.extra, h.more(), repr(h)").result == "([1, 2, 3, 4, 'x'], 5, 4, '')"
+    assert (
+        notebook.good("isinstance(h, Here), isinstance(t, There), type(h) is Here").result
+        == "(True, True, True)"
+    )
+
+
 def test_an_array_changed_there_is_the_same_array_here(notebook: Any) -> None:
     """A large value changed in place is fetched into the object that stood here before."""
     notebook.good("import numpy as np\na = np.zeros(3); b = a")

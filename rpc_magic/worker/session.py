@@ -33,6 +33,10 @@ __all__ = ["Answer", "Session"]
 Answer = tuple[messages.Outcome, Sequence[Buffer]]
 
 
+_TOGETHER = 32 << 20
+"""Bytes of arrays, tables and containers in variables that share objects, up to which they are fetched together."""
+
+
 class _Broken:
     """Stands for a function that could not be loaded; calling it says why."""
 
@@ -306,9 +310,14 @@ class Session:
         if not is_asked_for and len(changed) > 1:
             parts = {name: parts_of(value) for name, value in changed.items()}
             for group in shared_groups(parts, changed):
-                if not group <= eager:  # all stay, to be fetched together
-                    eager -= group
-                    firsts.update(dict.fromkeys(group, min(group)))
+                if group <= eager:
+                    continue
+                # All stay, to be fetched together; but what is small waits for nothing that is large or cannot travel.
+                size = sum(parts[name].size for name in group)
+                together = group if size <= self._settings.eager else group - eager
+                if size <= _TOGETHER and self._is_sendable({name: changed[name] for name in together}):
+                    eager -= together
+                    firsts.update(dict.fromkeys(together, min(together)))
         for name, value in changed.items():
             if name in eager or (is_asked_for and self._can_travel(name, value, notes)):
                 names[name] = value
@@ -369,6 +378,13 @@ class Session:
             deleted=deleted,
         )
         return done, buffers
+
+    def _is_sendable(self, values: dict[str, object]) -> bool:
+        try:
+            self._encode(values, carry=False)
+        except TransferError:
+            return False
+        return True
 
     def _can_travel(self, name: str, value: object, notes: list[str]) -> bool:
         try:

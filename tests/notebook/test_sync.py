@@ -125,6 +125,16 @@ def test_what_classes_remember_is_one_on_both_sides(notebook: Any) -> None:
     )
 
 
+def test_what_is_small_waits_for_nothing_that_cannot_travel(notebook: Any) -> None:
+    """Nor for what is large: it is here, though something that stays there refers to it."""
+    notebook.good("settings = {'a': 1}")
+    notebook.good("%%rpc_call\nholder = {'settings': settings, 'source': (i for i in ())}\nsettings['b'] = 2")
+    assert notebook.good("settings").result == "{'a': 1, 'b': 2}"
+    notebook.good("%%rpc_call\nimport numpy as np\nmodel = {'settings': settings, 'data': np.zeros(1 << 20)}")
+    assert notebook.good("settings['a']").result == "1"
+    assert notebook.good("type(globals().get('mo' + 'del')).__name__").result == "'RemoteValue'"
+
+
 def test_an_array_changed_there_is_the_same_array_here(notebook: Any) -> None:
     """A large value changed in place is fetched into the object that stood here before."""
     notebook.good("import numpy as np\na = np.zeros(3); b = a")

@@ -75,6 +75,7 @@ class Attachment:
         session: its name.
         code: how functions travel: as source between different versions of Python.
         pong: what the supervisor last said of the session.
+        on_comm: takes messages of the session's widgets, on the thread that reads.
         on_change: called on the I/O thread when `state` or `pong` has changed.
     """
 
@@ -97,6 +98,7 @@ class Attachment:
         self.code: serial.CodeMode = "bytecode"
         self.pong: control.Pong | None = None
         self.on_change: Callable[[], None] = lambda: None
+        self.on_comm: Callable[[messages.CommMessage, list[memoryview]], None] = lambda *_: None
         self._client_id = CLIENT_ID
         deadline = time.monotonic() + timeout
         sock = dial(place.address, place.token, Role.CONTROL, self._client_id, deadline)
@@ -145,7 +147,11 @@ class Attachment:
         deadline = time.monotonic() + self.timeout
         sock = dial(self._place.address, self._place.token, role, self._client_id, deadline, ticket)
         link = self._links[role] = Link(
-            sock, self.io, self.welcome.payload, lambda detail: self._link_lost(role, detail), self._on_stray
+            sock,
+            self.io,
+            self.welcome.payload,
+            lambda detail: self._link_lost(role, detail),
+            self._take_stray,
         )
         if role is Role.DATA and (self._is_plain_only or self.code == "source"):
             link.send(0, messages.Configure(self._is_plain_only, self.code == "source"))
@@ -179,6 +185,12 @@ class Attachment:
         )
 
     # ------------------------------------------------------------ what is told (I/O thread)
+
+    def _take_stray(self, call: int, message: messages.Message, buffers: list[memoryview]) -> None:
+        if isinstance(message, messages.CommMessage):
+            self.on_comm(message, buffers)
+        else:
+            self._on_stray(call, message, buffers)
 
     def _hear(self, message: control.ToClient) -> None:
         match message:

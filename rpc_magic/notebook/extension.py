@@ -14,6 +14,7 @@ from rpc_magic.notebook.config import Config
 from rpc_magic.notebook.errors import TracebackHook, UsageError
 from rpc_magic.notebook.mention import HIDDEN, Fetcher, Mentions
 from rpc_magic.notebook.registry import Registry, Server
+from rpc_magic.notebook.relay import Relay
 from rpc_magic.notebook.render import show_here
 from rpc_magic.notebook.status import Status
 
@@ -91,7 +92,9 @@ class Extension:
             name = self._free_name(as_identifier(connection.name))
         connection.name = name
         connection.exchange.show = lambda message, _: show_here(self.shell, message)
-        server = Server(name, connection, arguments, Status(name, connection))
+        server = Server(name, connection, arguments, Status(name, connection), Relay(connection))
+        if getattr(self.shell, "kernel", None) is not None:
+            connection.attachment.on_comm = server.relay.take
         self.registry.add(server)
         return server
 
@@ -101,6 +104,7 @@ class Extension:
         magics = self.shell.magics_manager.magics
         for kind in ("line", "cell"):
             magics[kind].pop(name, None)
+        server.relay.close()
         server.connection.close()
         server.status.end()
 
@@ -122,5 +126,6 @@ class Extension:
 
     def restart(self, server: Server) -> None:
         """Give a session a fresh process; what was in it is gone, and its placeholders say so."""
+        server.relay.close()
         server.connection.restart()
         server.current_ticket()

@@ -11,6 +11,7 @@ from typing import Any
 from rpc_magic.client import Connection, RemoteValue
 from rpc_magic.namespace import Ledger
 from rpc_magic.notebook.errors import UsageError
+from rpc_magic.notebook.relay import Relay
 from rpc_magic.notebook.status import Status
 
 __all__ = ["Registry", "Server", "address_of"]
@@ -37,6 +38,7 @@ class Server:
         reads: for variables that its session bound, the names that the cell that bound them read: the code behind them
             may refer to these.
         status: how it is.
+        relay: passes the messages of its widgets on.
         ticket: the session's that the ledger speaks of.
     """
 
@@ -44,6 +46,7 @@ class Server:
     connection: Connection
     arguments: tuple[Any, ...]
     status: Status
+    relay: Relay
     ledger: Ledger = field(default_factory=Ledger)
     reads: dict[str, frozenset[str]] = field(default_factory=dict)
     ticket: str = ""

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from rpc_magic.notebook.relay import is_on_page
 from rpc_magic.wire import messages
 
 __all__ = ["background_show", "show_here"]
@@ -73,5 +74,8 @@ def background_show(shell: Any) -> Show:
 
 
 def _shown(data: dict[str, Any]) -> dict[str, Any]:
-    """Return a bundle without a widget of the session, which no page can find: its text stands for it."""
-    return {mime: value for mime, value in data.items() if mime != _WIDGET} if len(data) > 1 else data
+    """Return a bundle without a widget that is on no page, as in a terminal: its text stands for it."""
+    widget = data.get(_WIDGET)
+    if widget is None or len(data) == 1 or is_on_page(widget.get("model_id")):
+        return data
+    return {mime: value for mime, value in data.items() if mime != _WIDGET}

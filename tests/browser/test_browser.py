@@ -1,4 +1,4 @@
-"""What a person sees: the quickstart in JupyterLab, a remote cell in Notebook 7, the Stop button."""
+"""What a person sees: the quickstart in JupyterLab, Notebook 7, the Stop button, widgets made there."""
 
 from __future__ import annotations
 
@@ -85,3 +85,30 @@ def test_stop_button(open_notebook: Callable[..., Any]) -> None:
     notebook.picture("stopped")
     notebook.run_cell(2)
     notebook.wait_for_text(2, "42")
+
+
+def test_remote_widgets_are_live(open_notebook: Callable[..., Any]) -> None:
+    """A bar of tqdm moves, and a button that was made there calls its callback there."""
+    notebook = open_notebook(
+        [
+            "%load_ext rpc_magic\n%rpc_connect",
+            "%%rpc_call\nfrom tqdm.auto import tqdm\nfor _ in tqdm(range(7)): pass",
+            (
+                "%%rpc_call\nimport os, ipywidgets\nlabel = ipywidgets.Label('not pressed')\n"
+                "button = ipywidgets.Button(description='Press me')\n"
+                "button.on_click(lambda _: setattr(label, 'value', f'pressed in {os.getpid()}'))\n"
+                "display(label)\nbutton"
+            ),
+            "pid = %rpc_call os.getpid()",
+            "print('it is', pid)",
+        ]
+    )
+    notebook.run_all()
+    assert notebook.errors() == []
+    notebook.wait_for_text(1, "7/7")
+    notebook.wait_for_text(2, "not pressed")
+    notebook.output(2).get_by_role("button", name="Press me").click()
+    notebook.wait_for_text(2, "pressed in ")
+    pressed = notebook.output(2).get_by_text("pressed in ").inner_text().split()[-1]
+    notebook.wait_for_text(4, f"it is {pressed}")
+    notebook.picture("remote-widgets")

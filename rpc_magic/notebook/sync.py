@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 
+_GLANCE = 2000
+"""Objects that are looked at in a variable that the cell does not reach, to find what it shares with those reached."""
 _LARGE = 8 << 20
 """Bytes of arrays and tables in a variable that is not sent merely because it shares objects with another."""
 
@@ -218,7 +220,7 @@ class _Builder:
         for name, value in list(self._namespace.items()):
             is_apart = name.startswith("_") or is_immutable(value) or is_bookkeeping(name, value)
             if name not in parts and not is_apart and type(value) is not RemoteValue:
-                parts[name] = parts_of(value)
+                parts[name] = parts_of(value, _GLANCE)
         self._groups = shared_groups(parts, taken)
         for name in sorted(set().union(*self._groups) - taken):
             if parts[name].size <= _LARGE or self._server.ledger.held(name) is not None:

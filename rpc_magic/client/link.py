@@ -26,23 +26,17 @@ _REMEMBERED = WorkerSettings().functions // 2
 """Functions that a link takes for known: fewer than a session remembers, so that none is forgotten there first."""
 
 
-class _Known:
+class _Known(dict[bytes, None]):
     """Digests of functions that the other side has been given; the oldest is forgotten first."""
 
-    def __init__(self) -> None:
-        self._digests: dict[bytes, None] = {}
-
-    def __contains__(self, digest: bytes) -> bool:
-        return digest in self._digests
-
     def add(self, digest: bytes) -> None:
-        self._digests[digest] = None
-        if len(self._digests) > _REMEMBERED:
+        self[digest] = None
+        if len(self) > _REMEMBERED:
             with contextlib.suppress(KeyError, StopIteration, RuntimeError):  # another thread was faster
-                del self._digests[next(iter(self._digests))]
+                del self[next(iter(self))]
 
     def discard(self, digest: bytes) -> None:
-        self._digests.pop(digest, None)
+        self.pop(digest, None)
 
 
 class Listener(Protocol):
@@ -147,17 +141,17 @@ class Link:
             RpcMagicError: the connection is gone.
             KeyboardInterrupt: Ctrl-C; the request has been sent when `listener.call` is set.
         """
-        self._check(buffers)
+        size = self._check(buffers)
         encoded = messages.encode(message)
         sent: threading.Event | None = None
         with Deferred():
             call = listener.call = next(_ids)
             self._listeners[call] = listener
             if not (lead and len(self._listeners) == 1 and self._io.pause(self)):
-                sent = self._post(call, encoded, buffers)
+                sent = self._post(call, encoded, buffers, size)
             else:
                 try:
-                    sent = self._post(call, encoded, buffers)
+                    sent = self._post(call, encoded, buffers, size)
                     if sent is None:
                         self._leader.wait(listener, self.readable)
                 finally:
@@ -168,22 +162,25 @@ class Link:
 
     def send(self, call: int, message: messages.Message, buffers: Sequence[Buffer] = ()) -> None:
         """Send a message that belongs to `call`, or to none (0)."""
-        self._check(buffers)
+        size = self._check(buffers)
         encoded = messages.encode(message)
         with Deferred():
-            self._post(call, encoded, buffers)
+            self._post(call, encoded, buffers, size)
 
-    def _check(self, buffers: Sequence[Buffer]) -> None:
+    def _check(self, buffers: Sequence[Buffer]) -> int:
+        """Return how many bytes `buffers` have, when they can be sent."""
         if self._gone is not None:
             raise self._gone
-        if buffers:
-            size = sum(map(len, buffers))
-            if size > self._payload:
-                raise LimitError("what is to be sent", size, self._payload, setting="message limit")
+        size = sum(map(len, buffers))
+        if size > self._payload:
+            raise LimitError("what is to be sent", size, self._payload, setting="message limit")
+        return size
 
-    def _post(self, call: int, encoded: bytes, buffers: Sequence[Buffer]) -> threading.Event | None:
+    def _post(
+        self, call: int, encoded: bytes, buffers: Sequence[Buffer], size: int
+    ) -> threading.Event | None:
         """Send a small frame at once, have the I/O thread send a large one; return what tells that it has left."""
-        if sum(map(len, buffers)) < JOIN and self._send_now(call, encoded, buffers):
+        if size < JOIN and self._send_now(call, encoded, buffers):
             return None
         sent = threading.Event()
         self._outbox.append((call, encoded, buffers, sent))

@@ -52,7 +52,7 @@ class IoThread:
     @property
     def is_current(self) -> bool:
         """True on the thread itself."""
-        return threading.current_thread() is self._thread
+        return self._thread is not None and threading.get_ident() == self._thread.ident
 
     def do(self, job: Callable[[], None]) -> None:
         """Have `job` done on the thread, soon; from any thread."""

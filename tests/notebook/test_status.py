@@ -12,6 +12,7 @@ import pytest
 
 import rpc_magic
 from rpc_magic.notebook.registry import Server
+from rpc_magic.notebook.relay import Relay
 from rpc_magic.notebook.status import Snapshot, Status
 from rpc_magic.notebook.widget import show_widget
 
@@ -97,7 +98,7 @@ def test_the_widget_follows_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("IPython.display.display", shown.append)
     with rpc_magic.connect() as connection:
         status = Status("gpu", connection)
-        server = Server("gpu", connection, (), status)
+        server = Server("gpu", connection, (), status, Relay(connection))
         assert show_widget(server)
         (line,) = shown
         light, stop, leave = line.children

@@ -118,6 +118,7 @@ class Runner:
             watch=plan.watch if is_automatic else (),
             parent=parent_of(self.shell),
             line_offset=lines_above(self.shell, cell),
+            eager=self.config.eager,
         )
 
     def _send(self, server: Server, request: messages.RunCell, plan: Plan, timeout: float | None) -> Run:

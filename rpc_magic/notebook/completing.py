@@ -1,4 +1,4 @@
-"""Tab completion on the lines of our magics: option names, and server names after ``-s``."""
+"""Tab completion on the lines of our magics: options, servers, variables, settings and their values."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ _OPTIONS = {
     "rpc_call": ("-s", "-i", "-o", "--noblock", "--timeout", "--local"),
     "rpc_connect": ("--name", "--session", "--token-file", "--take", "--no-widget"),
 }
+_VARIABLES = frozenset({"-i", "--input", "-o", "--output"})
 _NAMED = ("rpc_disconnect", "rpc_interrupt", "rpc_restart", "rpc_sessions")
 _LINE = re.compile(r"(?:.*=\s*)?%%?(\w+)\s+(.*)", re.DOTALL)
 
@@ -28,7 +29,7 @@ class Completer:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def __call__(self, _: Any, event: Any) -> list[str]:
+    def __call__(self, shell: Any, event: Any) -> list[str]:
         """Return completions of the word at the cursor."""
         match = _LINE.match(event.line)
         if match is None:
@@ -37,8 +38,11 @@ class Completer:
         last = "" if event.line.endswith((" ", "\t")) else (words.pop() if words else "")
         if words[-1:] in (["-s"], ["--server"]) or (magic in _NAMED and not last.startswith("-")):
             choices: tuple[str, ...] = tuple(self._registry.servers)
-        elif magic == "rpc_config" and not words:
-            choices = tuple(Config.keys())
+        elif words[-1:] and words[-1] in _VARIABLES:
+            last = last.rpartition(",")[2]
+            choices = tuple(name for name in shell.user_ns if last or not name.startswith("_"))
+        elif magic == "rpc_config":
+            choices = tuple(Config.keys()) if not words else Config.examples(words[0]) if not words[1:] else ()
         elif last.startswith("-"):
             choices = _OPTIONS.get(magic, ("-s",))
         else:

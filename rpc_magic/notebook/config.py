@@ -33,11 +33,11 @@ def _size(text: str) -> int:
     return int(size)
 
 
-_READERS: dict[str, Callable[[str], Any]] = {"auto": _switch, "upload_warning": _size}
+_READERS: dict[str, Callable[[str], Any]] = {"auto": _switch, "upload_warning": _size, "eager": _size}
 _MEANINGS = {
     "auto": "variables travel by themselves; off leaves it to -i and -o",
     "upload_warning": "above this size of what a cell sends, the size is said first",
-    "eager": "plain values up to this size come back at once (set by the server)",
+    "eager": "plain values up to this size come back at once, others when a cell mentions them",
 }
 
 
@@ -48,7 +48,7 @@ class Config:
     Attributes:
         auto: variables are chosen from the cell's text.
         upload_warning: bytes of variables for one cell above which the size is said.
-        eager: bytes up to which plain values come back at once; the session's, and cannot be set.
+        eager: bytes up to which plain values come back at once.
     """
 
     auto: bool = True
@@ -62,11 +62,8 @@ class Config:
             UsageError: there is no such setting, or it does not take this value.
         """
         self._check(key)
-        reader = _READERS.get(key)
-        if reader is None:
-            raise UsageError(f"{key} cannot be set here: it is the server's")
         try:
-            setattr(self, key, reader(text))
+            setattr(self, key, _READERS[key](text))
         except ValueError as error:
             raise UsageError(f"{key} takes {error}, not {text!r}") from None
 
@@ -89,6 +86,12 @@ class Config:
     def keys() -> list[str]:
         """Return the names of the settings."""
         return list(_MEANINGS)
+
+    @staticmethod
+    def examples(key: str) -> tuple[str, ...]:
+        """Return values that a setting takes, for completion; none for a setting that does not exist."""
+        reader = _READERS.get(key)
+        return () if reader is None else ("on", "off") if reader is _switch else ("0", "1MB", "100MB", "1GB")
 
     def _check(self, key: str) -> None:
         if key not in _MEANINGS:

@@ -185,9 +185,16 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
     def rpc_config(self, line: str) -> None:
         """Show or change settings of this notebook.
 
+        ``auto`` (on): variables travel by themselves; off leaves it to -i and -o. ``eager`` (1 MiB): plain values up
+        to this size come back at once, everything else when a local cell mentions it. ``upload_warning`` (100 MB):
+        above this size of what one cell sends, the size is said first. Sizes are written as 500kB, 250MB, 1.5GB or
+        a number of bytes.
+
         Examples::
 
             %rpc_config
+            %rpc_config eager
+            %rpc_config eager 20MB
             %rpc_config upload_warning 1GB
             %rpc_config auto off
         """

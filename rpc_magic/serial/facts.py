@@ -33,6 +33,7 @@ def is_eager(obj: object, limit: int = 1 << 20) -> bool:  # one loop, and speed 
     """
     waiting: list[Any] = [obj]
     least = most = 0
+    ceiling = 2 * limit + 64  # items of containers are counted twice
     while waiting:
         item = waiting.pop()
         kind = type(item)
@@ -46,16 +47,16 @@ def is_eager(obj: object, limit: int = 1 << 20) -> bool:  # one loop, and speed 
             most += len(item) * (4 if kind is str else 1)
         elif kind in _CONTAINERS:
             least += len(item)
-            if least <= limit:
+            if least <= ceiling:
                 waiting.extend(item)
         elif kind is dict:
             least += 2 * len(item)
-            if least <= limit:
+            if least <= ceiling:
                 waiting.extend(item)
                 waiting.extend(item.values())
         else:
             return False
-        if least > 2 * limit + 64 or (kind in _TEXTS and len(item) > limit):
+        if least > ceiling or (kind in _TEXTS and len(item) > limit):
             return False
     if most <= limit:
         return True

@@ -62,6 +62,7 @@ class RunCell(Message, tag=4, frozen=True):
         parent: the notebook message that caused the call (JSON), empty outside notebooks.
         line_offset: lines above `source` in the notebook's cell (1 for the magic's own line).
         expression: `source` is one expression whose value is the outcome; it makes no history entry.
+        eager: pickled bytes up to which plain values come back by themselves; -1 for the session's own limit.
     """
 
     source: str
@@ -72,6 +73,7 @@ class RunCell(Message, tag=4, frozen=True):
     parent: bytes = b""
     line_offset: int = 0
     expression: bool = False
+    eager: int = -1
 
 
 class Push(Message, tag=5, frozen=True):

@@ -262,6 +262,7 @@ class Session:
 
     async def _run(self, request: messages.RunCell, buffers: Sequence[Buffer]) -> Answer:
         began = time.monotonic()
+        limit = request.eager if request.eager >= 0 else self._settings.eager
         for name in request.delete:
             self.namespace.pop(name, None)
         parent = json.loads(request.parent) if request.parent else {}
@@ -279,8 +280,8 @@ class Session:
                 mutated = before.mutated()
                 bound = before.bound()
                 self._changed.update(mutated)
-                mutated.update(before.mates({**mutated, **bound}, self._settings.eager))
-            return self._done(result, began, {**mutated, **bound}, mutated, before.deleted())
+                mutated.update(before.mates({**mutated, **bound}, limit))
+            return self._done(result, began, limit, {**mutated, **bound}, mutated, before.deleted())
         names = request.outputs or ()
         missing = [name for name in names if name not in self.namespace]
         if missing and result.error is None:
@@ -289,23 +290,24 @@ class Session:
             )
             result.record = error_record(result.error)
         wanted = {name: self.namespace[name] for name in names if name in self.namespace}
-        return self._done(result, began, wanted, {}, is_asked_for=True)
+        return self._done(result, began, limit, wanted, {}, is_asked_for=True)
 
     def _done(
         self,
         result: CellResult,
         began: float,
+        limit: int,
         changed: dict[str, object],
         mutated: dict[str, object],
         deleted: tuple[str, ...] = (),
         *,
         is_asked_for: bool = False,
     ) -> Answer:
-        """Return the answer of a cell: what comes back as values, what stays."""
+        """Return the answer of a cell: what comes back as values, of at most `limit` bytes by itself; what stays."""
         names: dict[str, object] = {}
         kept: dict[str, messages.ValueInfo] = {}
         notes: list[str] = []
-        eager = {name for name, value in changed.items() if serial.is_eager(value, self._settings.eager)}
+        eager = {name for name, value in changed.items() if serial.is_eager(value, limit)}
         firsts: dict[int | str, str] = {}
         if not is_asked_for and len(changed) > 1:
             parts = {name: parts_of(value) for name, value in changed.items()}
@@ -314,7 +316,7 @@ class Session:
                     continue
                 # All stay, to be fetched together; but what is small waits for nothing that is large or cannot travel.
                 size = sum(parts[name].size for name in group)
-                together = group if size <= self._settings.eager else group - eager
+                together = group if size <= limit else group - eager
                 if size <= _TOGETHER and self._is_sendable({name: changed[name] for name in together}):
                     eager -= together
                     firsts.update(dict.fromkeys(together, min(together)))
@@ -327,7 +329,7 @@ class Session:
                 kept[name] = self._info(value, "" if first == name else f"={first}")
         value_here, info = False, None
         if result.has_value:
-            value_here = serial.is_eager(result.value, self._settings.eager)
+            value_here = serial.is_eager(result.value, limit)
             if not value_here:
                 data, metadata = render(self.shell, result.value)
                 info = msgspec.structs.replace(self._keep(result.value), bundle=data, metadata=metadata)

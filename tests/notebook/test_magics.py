@@ -88,7 +88,7 @@ def test_two_servers_by_name(notebook: Any) -> None:
         ("%rpc_config nothing", ("'nothing'", "upload_warning")),
         ("%rpc_config auto perhaps", ("on or off", "'perhaps'")),
         ("%rpc_config upload_warning much", ("a size",)),
-        ("%rpc_config eager 5MB", ("cannot be set",)),
+        ("%rpc_config eager -1", ("a size",)),
         ("%rpc_restart nope", ("'nope'",)),
         ("%rpc_disconnect nope", ("'nope'",)),
     ],
@@ -185,8 +185,12 @@ def test_every_magic_has_help_with_an_example(notebook: Any) -> None:
 
 
 def test_completion(notebook: Any) -> None:
-    """Names of servers after -s, options, and settings."""
-    notebook.good("%rpc_connect --name gpu")
+    """Names of servers after -s, variables after -i, options, settings and their values."""
+    notebook.good("%rpc_connect --name gpu\ntable_one, table_two = 1, 2")
+    assert notebook.ask(complete="%%rpc_call -i tab").matches == ["table_one", "table_two"]
+    assert notebook.ask(complete="%%rpc_call -o table_one,tab").matches[-1].endswith("table_two")
+    assert notebook.ask(complete="%rpc_config auto o").matches [-2:] == ["on", "off"]
+    assert "100MB" in notebook.ask(complete="%rpc_config upload_warning ").matches
     assert notebook.ask(complete="%%rpc_call -s g").matches == ["gpu"]
     assert "--noblock" in notebook.ask(complete="%%rpc_call --").matches
     assert notebook.ask(complete="%rpc_disconnect l").matches == ["local"]

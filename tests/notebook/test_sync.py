@@ -243,6 +243,37 @@ def test_o_of_a_name_that_the_cell_did_not_bind(notebook: Any) -> None:
     assert "'nothing'" in report.message
 
 
+def test_i_sends_exactly_these(notebook: Any) -> None:
+    """What the cell reads besides is not sent, and what is named is, whether it is read or not."""
+    notebook.good("a, b, c = 1, [2], 3")
+    assert notebook.run("%%rpc_call -i a , b\nc").error == "NameError"
+    assert notebook.good("%%rpc_call -i ''\na, b").result == "(1, [2])"
+
+
+def test_o_of_nothing_brings_nothing_back(notebook: Any) -> None:
+    """The variable is bound there, and the one of here stays as it was."""
+    notebook.good("x = [1]")
+    notebook.good("%%rpc_call -o ''\nx.append(2); y = x")
+    assert notebook.good("x, 'y' in dir()").result == "([1], False)"
+    assert notebook.good("%rpc_call y").result == "[1, 2]"
+
+
+def test_the_eager_limit_is_set_by_the_user(notebook: Any) -> None:
+    """Above it a plain value waits until it is mentioned, below it comes at once."""
+    kind = "type(get_ipython().user_ns['wo' + 'rds']).__name__"
+    notebook.good("%rpc_config eager 1kB")
+    notebook.good("%%rpc_call\nwords = [str(i) for i in range(9000)]; few = [1]")
+    assert notebook.good(kind).result == "'RemoteValue'"
+    assert notebook.good("type(get_ipython().user_ns['f' + 'ew']).__name__").result == "'list'"
+    notebook.good("%rpc_config eager 4MB")
+    notebook.good("%%rpc_call\nwords = [str(i) for i in range(300_000)]")
+    assert notebook.good(kind).result == "'list'"
+    notebook.good("%rpc_config eager 0")
+    notebook.good("%%rpc_call\nwords = 1")
+    assert notebook.good(kind).result == "'RemoteValue'"
+    assert notebook.good("words").result == "1"
+
+
 def test_auto_off_sends_and_brings_back_nothing(notebook: Any) -> None:
     """With the automatic choice off, -i and -o alone decide."""
     notebook.good("x = 5")

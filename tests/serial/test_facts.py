@@ -122,6 +122,13 @@ def test_describe_never_raises():
     assert describe(Hostile).type_name == "type"
 
 
+def test_a_container_of_about_as_many_items_as_the_limit_is_looked_into():
+    """Its items count whatever their number: they may be too large together, or no plain data."""
+    assert not is_eager(["abcdefgh"] * 1000, 1000)
+    assert not is_eager([object()] * 1500, 1000)
+    assert not is_eager(dict.fromkeys(range(700), object()), 1000)
+
+
 def test_python_tag():
     """Version and magic number of this Python."""
     assert python_tag()[:2] == sys.version_info[:2]

@@ -86,6 +86,7 @@ class ClientSettings:
         ping_seconds: between two pings of the control connection while someone watches the status.
         beat_seconds: between two pings otherwise: a client that is not heard from loses its session to others.
         lost_seconds: how long to wait for the server's word on why a data connection ended.
+        prompt_seconds: how long a user who types waits for completions and help of a value that is elsewhere.
         upload_warning: bytes of variables sent for one cell above which the size is said first.
     """
 
@@ -93,4 +94,5 @@ class ClientSettings:
     ping_seconds: float = 2.0
     beat_seconds: float = 10.0
     lost_seconds: float = 1.0
+    prompt_seconds: float = 0.8  # JupyterLab waits for one second
     upload_warning: int = 100 * 1000 * 1000

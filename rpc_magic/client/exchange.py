@@ -6,7 +6,9 @@ This is the part of a `Connection` that knows how a call travels; the connection
 from __future__ import annotations
 
 import contextlib
+import queue
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +21,7 @@ from rpc_magic.client.showing import answer_prompt, show_plainly
 from rpc_magic.client.values import RemoteValue
 from rpc_magic.client.waiting import End, Hooks, wait_for
 from rpc_magic.errors import ConnectionLostError, RpcMagicError, TransferError, UnknownFunctionError
+from rpc_magic.settings import ClientSettings
 from rpc_magic.wire import control, messages
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.wire.handshake import Role
@@ -157,6 +160,53 @@ class Exchange:
     def ask_session(self, message: messages.Message) -> messages.Outcome:
         """Send a request to the session; return its outcome."""
         return self.run(self._attachment.link(Role.DATA), message).outcome
+
+    # ------------------------------------------------------------ questions at the prompt
+
+    def ask_soon(self, message: messages.Message, buffers: Sequence[Buffer] = ()) -> End | None:
+        """Ask the session what a user waits for while typing.
+
+        Returns:
+            None where it does not answer within a moment: it is busy, or gone. It never raises for that.
+        """
+        attachment = self._attachment
+        if attachment.state != "attached" or attachment.io.is_current:
+            return None
+        waiter = Waiter()
+        try:
+            link = attachment.link(Role.DATA)
+            if link.is_busy:
+                return None
+            link.start(waiter, message, buffers, lead=True)
+            deadline = time.monotonic() + ClientSettings().prompt_seconds
+            while True:
+                try:
+                    outcome, parts = waiter.events.get(timeout=max(0.0, deadline - time.monotonic()))
+                except queue.Empty:
+                    self.stop(link, waiter.call)
+                    link.abandon(waiter.call)
+                    return None
+                if isinstance(outcome, messages.Outcome):
+                    return End(outcome, parts)
+                if isinstance(outcome, Exception):
+                    return None
+        except RpcMagicError:
+            return None
+
+    def call_soon(self, f: Callable[..., Any], *args: Any) -> Any:
+        """Call a function as `ask_soon` asks; None where there is no answer, or the function has raised."""
+        if self._attachment.state != "attached":
+            return None
+        try:
+            link = self._attachment.link(Role.DATA)
+            end = self.ask_soon(*self._call_request(link, f, args, {}))
+            if end is not None and isinstance(end.outcome, messages.NeedFunction):
+                link.known.discard(end.outcome.digest)  # the next question defines it anew
+            return None if end is None else self.value(end)
+        except Exception:  # noqa: BLE001 - the user's own code may raise anything; who types is not to see it
+            return None
+
+    # ------------------------------------------------------------ outcomes
 
     def value(self, end: End, *, is_future: bool = False) -> Any:
         """Return the value that an outcome holds, or raise what it says."""

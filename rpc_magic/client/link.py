@@ -112,6 +112,11 @@ class Link:
         """True once nothing can be sent any more."""
         return self._gone is not None
 
+    @property
+    def is_busy(self) -> bool:
+        """True while a call has not ended."""
+        return bool(self._listeners)
+
     # ------------------------------------------------------------ requests (any thread)
 
     def start(

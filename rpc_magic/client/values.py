@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -61,18 +63,60 @@ class RemoteValue:
     def __reduce__(self) -> tuple[Any, ...]:
         return serial.reference, (self._ticket, self._info.key or f"={self._name}")
 
-    def __repr__(self) -> str:
+    def _facts(self) -> str:
         info = self._info
         facts = [info.type_name, info.extent, human_size(info.size), f"on {self._connection.name}"]
+        return ", ".join(fact for fact in facts if fact)
+
+    def __repr__(self) -> str:
+        info = self._info
         name = f"{self._name}: " if self._name else ""
-        text = f"<RemoteValue {name}{', '.join(fact for fact in facts if fact)}"
+        text = f"<RemoteValue {name}{self._facts()}"
         if info.preview:
             text += f": {info.preview}"
         return text + (f" ({info.reason})" if info.reason else "") + ">"
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Show what was rendered on the server, where that was done."""
-        return (self._info.bundle or {"text/plain": repr(self)}), self._info.metadata
+        """Show what was rendered on the server, where that was done; else what is known of the value."""
+        if self._info.bundle:
+            return self._info.bundle, self._info.metadata
+        return {"text/plain": repr(self), "text/html": self._html()}, {}
+
+    def _html(self) -> str:
+        """Return what is known of the value, and the first rows of a table, for which the server is asked."""
+        info = self._info
+        name = f"<b>{html.escape(self._name)}</b>: " if self._name else ""
+        lines = [
+            f"<div>{name}{html.escape(self._facts())} <small>(<code>.get()</code> fetches it)</small></div>"
+        ]
+        lines += [f"<div>{html.escape(info.reason)}</div>"] if info.reason else []
+        if info.preview:
+            lines.append(f"<pre>{html.escape(info.preview)}</pre>")
+        elif "columns" in info.extent:
+            head = self._connection.exchange.call_soon(serial.head_html, self)
+            lines += [head] if isinstance(head, str) else []
+        return "\n".join(lines)
+
+    def __dir__(self) -> list[str]:
+        """Return the names of the value's attributes, as its server says, and `get`.
+
+        Where the server does not answer within a moment, those of the value's class, as far as it is known here.
+        """
+        names = self._connection.exchange.call_soon(dir, self)
+        if names is None:
+            names = dir(self.known_class() or object)
+        return sorted({*names, "get"})
+
+    @property
+    def server_name(self) -> str:
+        """What its server is called."""
+        return self._connection.name
+
+    def known_class(self) -> type | None:
+        """Return the value's class, where its module is imported here already."""
+        module, _, name = self._info.type_name.rpartition(".")
+        found = getattr(sys.modules.get(module or "builtins"), name, None)
+        return found if isinstance(found, type) else None
 
     def _misused(self, how: str) -> str:
         what = self._name or f"this {self._info.type_name}"

@@ -42,7 +42,9 @@ class Completer:
             last = last.rpartition(",")[2]
             choices = tuple(name for name in shell.user_ns if last or not name.startswith("_"))
         elif magic == "rpc_config":
-            choices = tuple(Config.keys()) if not words else Config.examples(words[0]) if not words[1:] else ()
+            choices = (
+                tuple(Config.keys()) if not words else Config.examples(words[0]) if not words[1:] else ()
+            )
         elif last.startswith("-"):
             choices = _OPTIONS.get(magic, ("-s",))
         else:

@@ -19,7 +19,7 @@ from IPython.core.getipython import get_ipython
 from rpc_magic.client.outcomes import RECORD
 from rpc_magic.errors import RpcMagicError
 
-__all__ = ["NOTE", "TracebackHook", "UsageError", "explain", "prepare"]
+__all__ = ["NOTE", "TracebackHook", "UsageError", "as_coloured_here", "explain", "prepare"]
 
 NOTE = "__rpc_magic_explanation__"
 """Attribute of an exception: a sentence that is shown below its remote traceback."""
@@ -41,13 +41,17 @@ def explain(error: BaseException, sentence: str) -> None:
         setattr(error, NOTE, sentence)
 
 
+def as_coloured_here(text: str) -> str:
+    """Return text that was rendered there, without its colours where the shell here shows none."""
+    return _COLOURS.sub("", text) if str(getattr(get_ipython(), "colors", "")).lower() == "nocolor" else text
+
+
 def rendered(error: BaseException) -> list[str] | None:
     """Return what to show for an exception; None leaves it to IPython."""
     record = getattr(error, RECORD, None)
     if record is not None:
         lines = list(record.rendered) or record.traceback.splitlines()
-        if str(getattr(get_ipython(), "colors", "")).lower() == "nocolor":
-            lines = [_COLOURS.sub("", line) for line in lines]
+        lines = [as_coloured_here(line) for line in lines]
         note = getattr(error, NOTE, "")
         return [*lines, *(["", note] if note else [])]
     if isinstance(error, RpcMagicError):

@@ -8,6 +8,7 @@ from typing import Any
 
 from rpc_magic.client import Connection, connect
 from rpc_magic.notebook.arguments import as_identifier
+from rpc_magic.notebook.asking import Asking
 from rpc_magic.notebook.background import Background
 from rpc_magic.notebook.cells import Runner
 from rpc_magic.notebook.config import Config
@@ -42,6 +43,8 @@ class Extension:
         self.fetcher = Fetcher(shell, self.registry)
         self._mentions = Mentions(shell, self.registry, self.fetcher, self.background.bind_ended)
         self._hook = TracebackHook(shell)
+        self._asking = Asking(shell, self.registry)
+        self._asking.install()
         shell.ast_transformers.append(self._mentions)
 
     def close(self) -> None:
@@ -49,6 +52,7 @@ class Extension:
         for name in list(self.registry.servers):
             self.disconnect(name)
         self._hook.remove()
+        self._asking.remove()
         with contextlib.suppress(ValueError):
             self.shell.ast_transformers.remove(self._mentions)
         for namespace in (self.shell.user_ns, self.shell.user_ns_hidden):

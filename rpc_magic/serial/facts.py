@@ -8,7 +8,7 @@ import sys
 import types
 from typing import Any, NamedTuple
 
-__all__ = ["Description", "describe", "is_eager", "python_tag"]
+__all__ = ["Description", "describe", "head_html", "is_eager", "python_tag"]
 
 _SCALARS = frozenset({bool, int, float, type(None)})
 _TEXTS = frozenset({str, bytes})
@@ -96,6 +96,13 @@ def describe(obj: object) -> Description:
         except Exception:  # noqa: BLE001  # a value's own code may raise anything; the other facts stand
             continue
     return Description(*facts)
+
+
+def head_html(obj: Any) -> str:
+    """Return the first rows of a table as HTML; empty for an object that has none to show."""
+    head = getattr(obj, "head", None)
+    text = getattr(head(), "_repr_html_", str)() if callable(head) else ""
+    return text if isinstance(text, str) else ""
 
 
 def _type_name(obj: Any) -> str:

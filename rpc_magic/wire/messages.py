@@ -111,17 +111,26 @@ class ListFunctions(Message, tag=10, frozen=True):
 
 
 class Inspect(Message, tag=11, frozen=True):
-    """Ask what `?` shows for a name. Answer: `Inspected`."""
+    """Ask what `?` shows for a name, as "df.groupby". Answer: `Inspected`.
+
+    `values`: names that stand for kept values or variables while this is answered, by their keys (`ValueInfo.key`;
+    "=" and a name for a variable).
+    """
 
     name: str
     detail: int = 0
+    values: dict[str, str] = {}
 
 
 class Complete(Message, tag=12, frozen=True):
-    """Ask for completions at `cursor` (in characters) of `text`. Answer: `Completions`."""
+    """Ask for completions at `cursor` (in characters) of the line `text`. Answer: `Completions`.
+
+    `values`: as for `Inspect`.
+    """
 
     text: str
     cursor: int
+    values: dict[str, str] = {}
 
 
 class MapTask(Message, tag=13, frozen=True):

@@ -189,7 +189,7 @@ def test_completion(notebook: Any) -> None:
     notebook.good("%rpc_connect --name gpu\ntable_one, table_two = 1, 2")
     assert notebook.ask(complete="%%rpc_call -i tab").matches == ["table_one", "table_two"]
     assert notebook.ask(complete="%%rpc_call -o table_one,tab").matches[-1].endswith("table_two")
-    assert notebook.ask(complete="%rpc_config auto o").matches [-2:] == ["on", "off"]
+    assert notebook.ask(complete="%rpc_config auto o").matches[-2:] == ["on", "off"]
     assert "100MB" in notebook.ask(complete="%rpc_config upload_warning ").matches
     assert notebook.ask(complete="%%rpc_call -s g").matches == ["gpu"]
     assert "--noblock" in notebook.ask(complete="%%rpc_call --").matches

@@ -243,7 +243,7 @@ def test_o_of_a_name_that_the_cell_did_not_bind(notebook: Any) -> None:
     assert "'nothing'" in report.message
 
 
-def test_i_sends_exactly_these(notebook: Any) -> None:
+def test_i_decides_whatever_the_cell_reads(notebook: Any) -> None:
     """What the cell reads besides is not sent, and what is named is, whether it is read or not."""
     notebook.good("a, b, c = 1, [2], 3")
     assert notebook.run("%%rpc_call -i a , b\nc").error == "NameError"

@@ -136,7 +136,8 @@ def set_function(function: types.FunctionType, state: tuple[Any, ...]) -> None:
         decoding, namespace = current(), function.__globals__
         if id(namespace) in decoding.fresh or not _is_authority(token, namespace):
             decoding.bind(namespace, carried)
-    registry.note_origin(token, function)
+    if token:
+        registry.note_origin(token, function)
 
 
 def make_cell() -> types.CellType:

@@ -71,6 +71,7 @@ def encode(
     name: str = "",
     code: CodeMode = "bytecode",
     changed: tuple[type, ...] = (),
+    is_copy: bool = False,
 ) -> list[Buffer]:
     """Turn an object into buffers.
 
@@ -82,6 +83,7 @@ def encode(
         name: the variable's name, the root of the path that an error tells.
         code: "source" when the other side runs another Python minor version.
         changed: classes whose attributes were changed here: they are set also where the class came from.
+        is_copy: functions get globals of their own wherever they are decoded, also in this process.
 
     Returns:
         Buffers for `decode`. They may alias the memory of `obj`.
@@ -105,7 +107,7 @@ def encode(
         return False
 
     try:
-        Pickler(sink, keep_in_band, Encoding(namespace, carry, code, changed)).dump(obj)
+        Pickler(sink, keep_in_band, Encoding(namespace, carry, code, changed, is_copy)).dump(obj)
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:

@@ -11,7 +11,7 @@ import time
 import types
 from typing import Any
 
-from rpc_magic.errors import TransferError
+from rpc_magic import errors
 from rpc_magic.serial.encoding import Encoding, global_names
 from rpc_magic.serial.pickler import PROTOCOL, Reducers
 
@@ -23,6 +23,10 @@ _SECONDS = 10.0
 _TIME_CHECK_EVERY = 4096
 
 _REASON_LENGTH = 300
+
+
+class TransferError(errors.TransferError, pickle.PicklingError):
+    """As raised here it is also what code expects that knows nothing but pickle."""
 
 
 class _GiveUpError(Exception):
@@ -37,12 +41,25 @@ class _NullFile:
 _PythonPickler: Any = pickle._Pickler  # noqa: SLF001  # the only Python pickler
 
 
+_SAVERS: dict[type, Any] = {
+    types.FunctionType: _PythonPickler.save_global,
+    type: _PythonPickler.save_type,
+    type(None): _PythonPickler.save_none,
+    bool: _PythonPickler.save_bool,
+    int: _PythonPickler.save_long,
+    pickle.PickleBuffer: _PythonPickler.save_picklebuffer,
+    **{
+        kind: getattr(_PythonPickler, f"save_{kind.__name__}")
+        for kind in (float, bytes, bytearray, str, tuple, list, dict, set, frozenset)
+    },
+}
+"""The Python pickler's own, without what an import of dill puts in their place for the whole process."""
+
+
 class _WatchedPickler(Reducers, _PythonPickler):  # type: ignore[misc]  # typeshed does not know it
     """Pickles to nowhere and knows at each moment what it is inside of."""
 
-    dispatch = {  # noqa: RUF012  # as in the base; without what an import of dill may have added there
-        kind: saver for kind, saver in _PythonPickler.dispatch.items() if saver.__module__ == "pickle"
-    }
+    dispatch = _SAVERS
 
     def __init__(self, encoding: Encoding) -> None:
         super().__init__(_NullFile(), PROTOCOL, buffer_callback=lambda _: False)
@@ -80,7 +97,8 @@ def transfer_error(obj: object, encoding: Encoding, name: str, error: BaseExcept
         An error that names the path to the culprit where it can be found.
     """
     if isinstance(error, RecursionError):
-        return TransferError(name, type_name(obj), "it is nested too deeply for Python's recursion limit")
+        reason = "it is nested too deeply: so deep recursion is beyond Python's limit"
+        return TransferError(name, type_name(obj), reason)
     watched = _WatchedPickler(encoding)
     if not name and isinstance(obj, (types.FunctionType, type)):
         name = obj.__name__
@@ -100,7 +118,7 @@ def transfer_error(obj: object, encoding: Encoding, name: str, error: BaseExcept
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, TransferError):
+    if isinstance(error, errors.TransferError):
         return error.reason
     text = str(error).strip() or type(error).__name__
     if type(error) not in (TypeError, pickle.PicklingError):

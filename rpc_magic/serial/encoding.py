@@ -12,7 +12,7 @@ from typing import Any, Literal
 from rpc_magic.serial import build
 from rpc_magic.serial.tokens import registry
 
-__all__ = ["CodeMode", "Encoding", "global_names", "named_submodules"]
+__all__ = ["CodeMode", "Encoding", "global_names", "intern_values", "interned", "named_submodules"]
 
 CodeMode = Literal["bytecode", "source"]
 """How functions travel; as source when the other side runs another Python minor version."""
@@ -33,6 +33,9 @@ _NAME_OPCODES = frozenset(
 
 _MARSHAL_WITHOUT_REFERENCES = 2
 """The newest marshal version whose bytes do not depend on reference counts: equal code, equal bytes."""
+
+_INTERNED_LENGTH = 80
+"""Characters up to which a string is interned: what may be a name, and no data."""
 
 _SKELETON_NAMES = ("__name__", "__package__", "__path__", "__file__")
 
@@ -90,6 +93,20 @@ def named_submodules(code: types.CodeType, values: list[Any]) -> list[types.Modu
     return found
 
 
+def interned(value: Any) -> Any:
+    """Return the one string of this process that equals a name; other values as they are."""
+    return sys.intern(value) if type(value) is str and len(value) <= _INTERNED_LENGTH else value
+
+
+def intern_values(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return attributes in which equal names are the same object.
+
+    Pickle writes a string that it has met as a reference. Whether a name and a value that equal each other are
+    one object depends on how a process came to them; here they are, so equal attributes give equal bytes.
+    """
+    return {interned(name): interned(value) for name, value in attributes.items()}
+
+
 class Home:
     """Stands in the stream for the namespace of whichever side reads it."""
 
@@ -115,13 +132,24 @@ class Encoding:
         carry: such functions take the values of the globals that they refer to with them.
         code: how functions travel.
         changed: classes whose attributes the other side shall take over, though the class came from there.
+        is_copy: functions get globals of their own wherever they are made, also where they came from.
 
     Attributes:
         owned_cells: by id, closure cells whose content the state of some function carries.
         plain: types whose instances plain pickle handles; met so far.
     """
 
-    __slots__ = ("_home", "_skeletons", "carry", "changed", "code", "namespace", "owned_cells", "plain")
+    __slots__ = (
+        "_home",
+        "_skeletons",
+        "carry",
+        "changed",
+        "code",
+        "is_copy",
+        "namespace",
+        "owned_cells",
+        "plain",
+    )
 
     def __init__(
         self,
@@ -129,8 +157,10 @@ class Encoding:
         carry: bool,
         code: CodeMode,
         changed: tuple[type, ...] = (),
+        is_copy: bool = False,
     ) -> None:
         self.namespace, self.carry, self.code, self.changed = namespace, carry, code, changed
+        self.is_copy = is_copy
         self.owned_cells: dict[int, types.CellType] = {}
         self.plain: set[type] = set()
         self._home: Home | None = None
@@ -149,12 +179,14 @@ class Encoding:
             return self._home
         entry = self._skeletons.get(id(namespace))
         if entry is None:
-            start = {name: namespace[name] for name in _SKELETON_NAMES if name in namespace}
-            entry = self._skeletons[id(namespace)] = (namespace, Skeleton(registry.token(function), start))
+            start = intern_values({name: namespace[name] for name in _SKELETON_NAMES if name in namespace})
+            entry = self._skeletons[id(namespace)] = (namespace, Skeleton(self.origin(function), start))
         return entry[1]
 
     def origin(self, function: types.FunctionType) -> str:
-        """Return the token that says where a function came from."""
+        """Return the token that says where a function came from; empty for one that shall not know."""
+        if self.is_copy:
+            return ""
         known = registry.known_token(function)
         if known is not None:
             return known

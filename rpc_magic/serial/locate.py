@@ -19,10 +19,20 @@ type_constants: dict[Any, str] = {
 """Types of the interpreter that only the module `types` gives a name to, as NoneType and CodeType."""
 
 
+def _is_by_value(module_name: str) -> bool:
+    """Tell whether the user has asked cloudpickle to send a module, or a package it is in, by value."""
+    cloudpickle = sys.modules.get("cloudpickle")
+    ask = getattr(cloudpickle, "list_registry_pickle_by_value", None)
+    registered = ask() if ask is not None else ()
+    return any(f"{module_name}.".startswith(f"{name}.") for name in registered)
+
+
 def is_importable_module(module: types.ModuleType) -> bool:
     """Tell whether ``import`` on the other side can be expected to find the module."""
     name = module.__dict__.get("__name__")
     if not isinstance(name, str) or name in MAIN_NAMES or sys.modules.get(name) is not module:
+        return False
+    if _is_by_value(name):
         return False
     if module.__dict__.get("__spec__") is not None or name in sys.builtin_module_names:
         return True
@@ -56,7 +66,7 @@ def locate(thing: Any, name: str | None = None) -> tuple[str, str] | None:
     module_name = getattr(thing, "__module__", None)
     if not isinstance(module_name, str):
         module_name = _module_of(thing, name)
-    if module_name is None or module_name in MAIN_NAMES:
+    if module_name is None or module_name in MAIN_NAMES or _is_by_value(module_name):
         return None
     module = sys.modules.get(module_name)
     is_builtin = module_name in sys.builtin_module_names  # where ``_io`` says that its name is ``io``

@@ -6,10 +6,10 @@ answers for instances of types already found plain, which keeps them at the spee
 
 from __future__ import annotations
 
+import _io
 import _thread
 import abc
 import functools
-import io
 import pickle
 import sys
 import types
@@ -55,17 +55,29 @@ _TABLE: dict[type, Callable[[Encoding, Any], Any]] = {
 }
 
 
+_FILE: type = _io._IOBase  # noqa: SLF001  # nothing public is a plain class
+"""What files inherit from; ``io.IOBase`` asks abc, which crashes at types that Python never made ready."""
+
+
+_OF_LIBRARIES: tuple[tuple[str, str, Callable[[Encoding, Any], Any]], ...] = (
+    ("numpy", "ndarray", values.reduce_array),
+    ("ctypes", "CDLL", values.reduce_library),
+)
+"""Classes of modules that may not be loaded; their subclasses' instances too travel in a way of their own."""
+
+
 def _reducer_of(kind: type) -> Callable[[Encoding, Any], Any] | None:
     """Find how instances of a type that is not in the table travel; None when plain pickle knows."""
     if issubclass(kind, type):
         return classes.reduce_class
     if issubclass(kind, BaseException):
         return values.reduce_exception
-    if issubclass(kind, io.IOBase):
+    if issubclass(kind, _FILE):
         return values.reduce_file
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and issubclass(kind, getattr(numpy, "ndarray", ())):
-        return values.reduce_array
+    for module_name, name, reducer in _OF_LIBRARIES:
+        base = getattr(sys.modules.get(module_name), name, None)
+        if base is not None and issubclass(kind, base):
+            return reducer
     if arrow.is_arrow(kind):
         return arrow.reduce_slice
     if bridge.is_dills(kind):

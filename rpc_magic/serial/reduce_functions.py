@@ -6,7 +6,14 @@ import types
 from typing import Any
 
 from rpc_magic.serial import build
-from rpc_magic.serial.encoding import Encoding, global_names, named_submodules, pack_code
+from rpc_magic.serial.encoding import (
+    Encoding,
+    global_names,
+    intern_values,
+    interned,
+    named_submodules,
+    pack_code,
+)
 from rpc_magic.serial.locate import is_importable_module, locate
 from rpc_magic.serial.source import pack_source
 
@@ -66,7 +73,7 @@ def _special(function: types.FunctionType) -> dict[str, Any]:
     parameters = getattr(function, "__type_params__", ())
     if parameters:
         special["__type_params__"] = parameters
-    return special
+    return intern_values(special)
 
 
 def reduce_function(encoding: Encoding, function: types.FunctionType) -> Any:
@@ -78,7 +85,7 @@ def reduce_function(encoding: Encoding, function: types.FunctionType) -> Any:
     taken, contents = _cells(encoding, function)
     modules = named_submodules(code, [*carried.values(), *contents])
     state = (
-        function.__dict__,
+        intern_values(function.__dict__),
         _special(function),
         carried,
         taken,
@@ -86,7 +93,7 @@ def reduce_function(encoding: Encoding, function: types.FunctionType) -> Any:
         encoding.origin(function),
     )
     made: tuple[Any, ...]
-    made = (code, encoding.globals_marker(function), function.__name__, function.__closure__)
+    made = (code, encoding.globals_marker(function), interned(function.__name__), function.__closure__)
     if encoding.code == "source" and code.co_freevars:
         made += (code.co_freevars,)
     return build.make_function, made, state, None, None, build.set_function

@@ -9,7 +9,7 @@ import typing
 from typing import Any
 
 from rpc_magic.serial import bridge, build, build_types, source_classes
-from rpc_magic.serial.encoding import Encoding
+from rpc_magic.serial.encoding import Encoding, intern_values, interned
 from rpc_magic.serial.locate import locate, type_constants
 from rpc_magic.serial.tokens import registry
 
@@ -44,6 +44,10 @@ _MEMBER_MACHINERY = frozenset(
 """Member attributes that the enum machinery makes anew."""
 
 
+_FIRST = ("__module__", "__doc__")
+"""What a class made by `make_class` has first; so its copy has its attributes in the same order."""
+
+
 def reduce_class(encoding: Encoding, cls: Any) -> Any:
     """By reference when importable, else made with its bases and slots, then filled."""
     if cls is type(None) or cls is type(...) or cls is type(NotImplemented):
@@ -68,7 +72,7 @@ def reduce_class(encoding: Encoding, cls: Any) -> Any:
     state: tuple[Any, ...] = (token, attributes, _registered(cls))
     if any(cls is one for one in encoding.changed):  # a metaclass may forbid hashing
         state += (True,)
-    made = (type(cls), cls.__name__, cls.__bases__, start, token)
+    made = (type(cls), interned(cls.__name__), cls.__bases__, start, token)
     return build_types.make_class, made, state, None, None, build_types.set_class
 
 
@@ -95,7 +99,8 @@ def _class_body(cls: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             attributes.pop(f"_{cls.__name__.lstrip('_')}{slot}" if is_private else slot, None)
     attributes.pop("_abc_impl", None)
     attributes.pop("__annotate_func__", None)
-    return attributes, start
+    first = {name: attributes.pop(name) for name in _FIRST if name in attributes}
+    return intern_values(first | attributes), intern_values(start)
 
 
 def _registered(cls: Any) -> list[Any] | None:

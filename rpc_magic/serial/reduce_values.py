@@ -17,6 +17,7 @@ __all__ = [
     "reduce_array",
     "reduce_exception",
     "reduce_file",
+    "reduce_library",
     "reduce_lock",
     "reduce_memoryview",
     "reduce_proxy",
@@ -104,6 +105,11 @@ def reduce_file(_encoding: Encoding, file: Any) -> Any:
     raise pickle.PicklingError(
         f"the open file {path!r} belongs to this process; send its path or its contents"
     )
+
+
+def reduce_library(_encoding: Encoding, library: Any) -> Any:
+    """A shared library is loaded again by its name: its handle is an address of this process."""
+    return type(library), (library._name,)  # noqa: SLF001  # nothing public has the name
 
 
 def refuse_capsule(_encoding: Encoding, _capsule: object) -> Any:

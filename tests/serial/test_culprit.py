@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
+import subprocess
 import sys
 import threading
 
@@ -153,3 +154,20 @@ def test_dill_leaves_pickle_alone():
 
     serial.encode({}.keys())
     assert all(saver.__module__ == "pickle" for saver in pickle._Pickler.dispatch.values())
+
+
+AFTER_DILL = """
+import dill, io, logging
+from rpc_magic import TransferError, dumps
+handler = logging.StreamHandler(open(__import__("os").devnull, "w"))
+try:
+    dumps({"log": [handler, lambda: 1, int]})
+except TransferError as error:
+    print(error.path)
+"""
+
+
+def test_with_dill_loaded_before():
+    """An import of dill replaces what the Python pickler does for the whole process; the path is found all the same."""
+    run = subprocess.run([sys.executable, "-c", AFTER_DILL], capture_output=True, text=True, check=False)
+    assert run.stdout == "['log'][0].stream\n", run.stderr

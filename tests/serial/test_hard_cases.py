@@ -420,6 +420,12 @@ CASES = {
         ctx = contextvars.Context()
         def probe(): return ctx.run(lambda: 3) == 3
     """,
+    "a shared library of ctypes": """
+        import ctypes
+        lib = ctypes.CDLL(None)
+        first = lib.abs(-3)
+        def probe(): return lib.abs(-4) == 4
+    """,
     "regex, decimal, datetime, path, uuid, counter": """
         import re, decimal, datetime, pathlib, uuid, collections
         things = [re.compile("a+"), decimal.Decimal("1.5"), datetime.datetime(2020, 1, 1), pathlib.PurePath("/a"),

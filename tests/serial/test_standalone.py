@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rpc_magic.errors import ProtocolError
+from rpc_magic import serial
+from rpc_magic.errors import ProtocolError, TransferError
 from rpc_magic.serial import dumps, loads
 
 
@@ -36,6 +38,61 @@ def test_file_to_another_process(tmp_path, notebook):
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
     )
     assert run.stdout == "7\n", run.stderr
+
+
+def test_plain_pickle_reads_it(notebook):
+    """The bytes are a pickle, so whatever reads pickles reads them, arrays and functions included."""
+    notebook.run("k = 3\ndef f(x): return x + k")
+    array = np.arange(100_000.0)
+    copy, f = pickle.loads(dumps((array, notebook["f"])))
+    assert (copy == array).all()
+    assert copy.flags.writeable
+    assert f(1) == 4
+
+
+def test_functions_are_copies(notebook):
+    """Functions of one `dumps` share globals of their own: a copy's changes do not reach the original."""
+    notebook.run("""
+        count = 0
+        def up():
+            global count
+            count += 1
+        def get(): return count
+    """)
+    up, get = loads(dumps((notebook["up"], notebook["get"])))
+    up()
+    assert (get(), notebook["count"]) == (1, 0)
+    assert loads(dumps(notebook["get"]))() == 0
+
+
+def test_copied_functions_stay_copies(notebook):
+    """A copy that is encoded again for a session is a function like any other."""
+    notebook.run("k = 1\ndef f(): return k")
+    copy = loads(dumps(notebook["f"]))
+    assert serial.decode(serial.encode([copy, copy]))[1]() == 1
+
+
+def test_refusal_is_an_error_of_pickle_too():
+    """Code that expects pickle's errors gets one; what was raised inside is the cause."""
+
+    class Bad:
+        def __reduce__(self):
+            raise KeyError("inner")
+
+    with pytest.raises(pickle.PicklingError, match="box") as caught:
+        dumps({"box": Bad()})
+    assert isinstance(caught.value, TransferError)
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_other_format():
+    """A body of another format says so."""
+    data = bytearray(dumps(1))
+    place = data.index(b"load_body") + len("load_body\n") + 9
+    data[place] = 99
+    with pytest.raises(ProtocolError, match="format 99"):
+        loads(data)
 
 
 @settings(deadline=None)

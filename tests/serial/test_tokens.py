@@ -37,6 +37,27 @@ def test_classes_come_home_as_themselves(notebook, peer):
     assert all(thing is notebook[name] for thing, name in zip(rest, names, strict=True))
 
 
+SAME_BYTES = """
+    class A:
+        "doc"
+        arg = "join"
+        def join(self, arg): pass
+        limit = 3
+        def __init__(self): self.x = A
+    A.join.arg = "join"
+    class B(A): pass
+"""
+
+
+def test_bytes_do_not_depend_on_who_sends(notebook):
+    """A class that another process loaded and dumps again has the bytes that it came with."""
+    notebook.run(SAME_BYTES)
+    script = "import sys, rpc_magic as r; sys.stdout.buffer.write(r.dumps(r.loads(sys.stdin.buffer.read())))"
+    sent = serial.dumps([notebook["A"], notebook["B"]])
+    run = subprocess.run([sys.executable, "-c", script], input=sent, stdout=subprocess.PIPE, check=True)
+    assert run.stdout == sent
+
+
 def test_origin_of_a_class_is_the_authority(notebook, peer):
     """What the other side does to its copy of a class does not reach the class itself."""
     notebook.run(CLASSES)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ClientSettings", "ServerSettings", "WireLimits", "WorkerSettings"]
+__all__ = ["ClientSettings", "ModuleLimits", "ServerSettings", "WireLimits", "WorkerSettings"]
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -29,6 +29,19 @@ class WireLimits:
 
 CONTROL_LIMITS = WireLimits(message=4 * MIB, buffers=0, payload=0)
 """Control messages carry no objects; the largest holds a client's environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleLimits:
+    """How much of one module of the user's, or of one package, is sent to a session.
+
+    Attributes:
+        bytes: of its files together; a package's folder may hold data that was never meant to travel.
+        files: number of files that are looked at.
+    """
+
+    bytes: int = 64 * MIB
+    files: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from rpc_magic.client.dialing import dial
 from rpc_magic.client.interrupts import Deferred
 from rpc_magic.client.link import Link
 from rpc_magic.client.locating import Place
+from rpc_magic.client.modules import LocalModules
 from rpc_magic.errors import (
     ConnectError,
     ConnectionLostError,
@@ -77,6 +78,7 @@ class Attachment:
         pong: what the supervisor last said of the session.
         on_comm: takes messages of the session's widgets, on the thread that reads.
         on_change: called on the I/O thread when `state` or `pong` has changed.
+        modules: serves the user's own modules to the session.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Attachment:
         self.pong: control.Pong | None = None
         self.on_change: Callable[[], None] = lambda: None
         self.on_comm: Callable[[messages.CommMessage, list[memoryview]], None] = lambda *_: None
+        self.modules = LocalModules()
         self._client_id = CLIENT_ID
         deadline = time.monotonic() + timeout
         sock = dial(place.address, place.token, Role.CONTROL, self._client_id, deadline)
@@ -153,6 +156,9 @@ class Attachment:
             lambda detail: self._link_lost(role, detail),
             self._take_stray,
         )
+        if role is Role.DATA:
+            link.on_question = lambda question: self.modules.answer(question, link.send)
+            link.before_request = lambda: self.modules.announce(link.send)
         if role is Role.DATA and (self._is_plain_only or self.code == "source"):
             link.send(0, messages.Configure(self._is_plain_only, self.code == "source"))
         return link

@@ -75,6 +75,8 @@ class Link:
 
     Attributes:
         known: digests of the functions that the other side has been given.
+        before_request: called before each request; it may send something.
+        on_question: takes the session's questions for modules, on the thread that reads.
     """
 
     def __init__(
@@ -95,6 +97,8 @@ class Link:
         self._gone: Exception | None = None
         self._leader = Leader(sock)
         self.known = _Known()
+        self.before_request: Callable[[], None] = lambda: None
+        self.on_question: Callable[[messages.FindModule], None] = lambda _: None
         io.watch(self)
 
     @property
@@ -148,6 +152,7 @@ class Link:
         """
         size = self._check(buffers)
         encoded = messages.encode(message)
+        self.before_request()
         sent: threading.Event | None = None
         with Deferred():
             call = listener.call = next(_ids)
@@ -242,6 +247,9 @@ class Link:
             listener = self._listeners.pop(call, None)
             if listener is not None:
                 listener.finish(message, buffers)
+            return
+        if isinstance(message, messages.FindModule):
+            self.on_question(message)
             return
         listener = self._listeners.get(call)
         if listener is not None and isinstance(message, messages.Output):

@@ -193,6 +193,49 @@ class CommMessage(Message, tag=30, frozen=True):
     target: str = ""
 
 
+# ---------------------------------------------------------------- the user's own modules
+
+
+class FindModule(Message, tag=31, frozen=True):
+    """The session asks for a module of the user's. Answer: `ModuleFound`, at once, also while a call runs.
+
+    `name` has no package in front; empty asks for the names that lie in the user's own folders. `paths` asks for the
+    content of these files of the module, which an earlier answer has listed.
+    """
+
+    number: int
+    name: str
+    paths: tuple[str, ...] = ()
+
+
+class ModuleFound(Message, tag=32, frozen=True):
+    """What the client knows of it. Buffers: the content of the files that were asked for, in that order.
+
+    Attributes:
+        number: that of the question.
+        kind: "local", "extension" (a compiled one: not sent) or "" (not the user's own, or none).
+        files: digests of its files by their path below the folder in which it is found.
+        extensions: paths of compiled extension modules in it, which are not sent.
+        left: paths of files that are not sent because they are over a limit.
+        names: names in the user's own folders, when they were asked for.
+        distribution: what is to be installed for an installed module of that name; empty when that is not known.
+    """
+
+    number: int
+    kind: str = ""
+    files: dict[str, bytes] = {}
+    extensions: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    distribution: str = ""
+
+
+class ModulesChanged(Message, tag=33, frozen=True):
+    """Files of these modules, which the session had asked for, are others now. It asks again before the next call."""
+
+    names: tuple[str, ...]
+
+
 # ---------------------------------------------------------------- worker to client: output
 
 
@@ -422,9 +465,12 @@ Request = (
     | InputReply
     | Acknowledge
     | CommMessage
+    | ModuleFound
+    | ModulesChanged
 )
 Answer = (
     CommMessage
+    | FindModule
     | Stream
     | Display
     | ClearOutput

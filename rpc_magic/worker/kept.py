@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import socket
 import time
@@ -274,6 +275,7 @@ class KeptWorker:
         self._lose_own()
         self.close()
         self._pipes.clear()
+        shutil.rmtree(self._template.modules_folder(self.ticket), ignore_errors=True)
         words = self._last_words.decode(errors="replace").strip()
         self.on_exit(self, WorkerEnds("it was ended" if self.is_ending else _cause(status), words))
 

@@ -26,6 +26,7 @@ from rpc_magic.wire.frames import Buffer
 from rpc_magic.worker.cells import CellResult, render, run_awaitable, run_cell, run_expression
 from rpc_magic.worker.changes import Before
 from rpc_magic.worker.interrupts import InterruptGate
+from rpc_magic.worker.modules import UserModules
 from rpc_magic.worker.shell import ZMQInteractiveShell
 from rpc_magic.worker.tracebacks import error_record
 
@@ -33,6 +34,9 @@ __all__ = ["Answer", "Session"]
 
 Answer = tuple[messages.Outcome, Sequence[Buffer]]
 
+
+_BEFORE_MODULES = frozenset({messages.Configure, messages.ModulesChanged})
+"""Requests that need none of the user's modules."""
 
 _TOGETHER = 32 << 20
 """Bytes of arrays, tables and containers in variables that share objects, up to which they are fetched together."""
@@ -54,6 +58,7 @@ class Session:
     Args:
         shell: runs the cells; its namespace is the session's.
         gate: user code runs inside it.
+        modules: the user's own modules.
         ticket: the session's; values kept here are known by it.
         settings: limits.
         payload: bytes of buffers that an answer may hold.
@@ -63,13 +68,15 @@ class Session:
         self,
         shell: ZMQInteractiveShell,
         gate: InterruptGate,
+        modules: UserModules,
         ticket: bytes,
         settings: WorkerSettings,
         payload: int,
     ) -> None:
-        self.shell, self.gate = shell, gate
+        self.shell, self.gate, self._modules = shell, gate, modules
         self.ticket = ticket.hex()
         self.namespace: dict[str, Any] = shell.user_ns
+        shell.advise = modules.advise
         self._settings, self._payload = settings, payload
         self._functions: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
         self._values: dict[str, object] = {}
@@ -88,6 +95,7 @@ class Session:
             messages.Inspect: self._inspect,
             messages.Complete: self._complete,
             messages.Configure: self._configure,
+            messages.ModulesChanged: self._note_changed,
         }
 
     def handle(
@@ -102,12 +110,15 @@ class Session:
         if action is None:
             return messages.Refused(f"a session does not answer {type(request).__name__}"), ()
         try:
+            if self._modules.is_stale and type(request) not in _BEFORE_MODULES:
+                self._refresh()
             return action(request, buffers)
         except BaseException as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
             return self.failure(error)
 
     def failure(self, error: BaseException) -> Answer:
         """Return the answer that says what a call raised."""
+        self._modules.advise(error)
         return messages.Failed(error_record(error, shell=self.shell)), self._encode_error(error)
 
     def _encode_error(self, error: BaseException) -> Sequence[Buffer]:
@@ -177,6 +188,15 @@ class Session:
                 self._keep(value, f"it has {size:,} bytes, the limit is {self._payload:,}")
             ), ()
         return messages.Returned(), buffers
+
+    def _note_changed(self, request: messages.ModulesChanged, _: Sequence[Buffer]) -> None:
+        self._modules.note_changed(request.names)
+
+    def _refresh(self) -> None:
+        """Load the user's edited modules again; functions that came by their names are then asked for anew."""
+        with self.gate.user_code():
+            if self._modules.refresh():
+                self._functions.clear()
 
     def _configure(self, request: messages.Configure, _: Sequence[Buffer]) -> None:
         self._plain = request.plain_results

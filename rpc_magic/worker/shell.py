@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -59,6 +59,7 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
         kernel: what packages take for the kernel.
         takes_value: the value of the running cell's last expression is kept in `taken`, not shown.
         quiet_depth: errors at this depth of nested cells are not shown; 0 shows all.
+        advise: has an error say what to do about it.
     """
 
     displayhook_class = Type(ZMQShellDisplayHook)
@@ -75,6 +76,7 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
         self.taken: list[object] = []
         self.depth = 0
         self.quiet_depth = 0
+        self.advise: Callable[[BaseException], None] = lambda _: None
         self._parent: ContextVar[dict[str, Any]] = ContextVar("rpc_magic_parent")
         self._last_parent: dict[str, Any] = {}
         super().__init__(**options)
@@ -200,7 +202,8 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
     # ------------------------------------------------------------------ errors
 
     def remember_error(self, error: BaseException) -> None:
-        """Let ``%debug`` and ``%tb`` find an error."""
+        """Let ``%debug`` and ``%tb`` find an error, with its advice."""
+        self.advise(error)
         sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
         sys.last_exc = error  # type: ignore[attr-defined,unused-ignore]  # new in Python 3.12
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import hashlib
 import os
 import platform
 import random
@@ -14,9 +15,11 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import NoReturn
 
 from rpc_magic import serial
+from rpc_magic.runtime.folders import runtime_folder
 from rpc_magic.wire import internal
 from rpc_magic.worker.system import become_subreaper, die_with_parent
 
@@ -31,9 +34,11 @@ class Template:
 
     Attributes:
         versions: of Python and of the packages that matter.
+        runtime: the server's runtime folder; a session may have another environment.
     """
 
     versions: dict[str, str]
+    runtime: Path
 
     @classmethod
     def load(cls) -> Template:
@@ -46,13 +51,18 @@ class Template:
         for package in _PACKAGES:
             with contextlib.suppress(metadata.PackageNotFoundError):
                 versions[package] = metadata.version(package)
-        return cls(versions)
+        return cls(versions, runtime_folder())
+
+    def modules_folder(self, ticket: bytes) -> Path:
+        """Return where a session keeps the modules that its client has sent."""
+        return self.runtime / f"modules-{hashlib.sha256(ticket).hexdigest()[:16]}"
 
     def become_worker(self, request: internal.Fork, link: int, own: int, page: int) -> NoReturn:
         """In a fresh child: be a session's worker until it ends."""
         from rpc_magic.worker.worker import run_worker
 
-        self._live(request, lambda: run_worker(request, link, own, page))
+        folder = self.modules_folder(request.ticket)
+        self._live(request, lambda: run_worker(request, link, own, page, folder))
 
     def become_engine(self, request: internal.Fork, sock: socket.socket) -> NoReturn:
         """In a fresh child: be a process of a session's engine until it ends."""

@@ -17,6 +17,7 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Awaitable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,7 +31,9 @@ from rpc_magic.wire.frames import Buffer, Frame
 from rpc_magic.worker.comms import Comms
 from rpc_magic.worker.helper import Helper
 from rpc_magic.worker.interrupts import InterruptGate
+from rpc_magic.worker.modules import UserModules
 from rpc_magic.worker.output import Outputs
+from rpc_magic.worker.questions import Questions
 from rpc_magic.worker.session import Answer, Session
 from rpc_magic.worker.shell import make_shell
 from rpc_magic.worker.statuspage import StatusPage
@@ -44,6 +47,7 @@ _AT_ANY_TIME = frozenset(
     {
         messages.InputReply,
         messages.CommMessage,
+        messages.ModuleFound,
         messages.Drop,
         messages.Acknowledge,
         messages.CancelCall,
@@ -59,10 +63,11 @@ class Worker:
         link: packet socket to the supervisor.
         own: packet socket to the keeper.
         page: the status page.
+        folder: where files that the client sends are kept.
     """
 
     def __init__(
-        self, request: internal.Fork, link: PacketSocket, own: PacketSocket, page: StatusPage
+        self, request: internal.Fork, link: PacketSocket, own: PacketSocket, page: StatusPage, folder: Path
     ) -> None:
         self._page = page
         self._own = own
@@ -85,7 +90,14 @@ class Worker:
         self._shell = make_shell(self._outputs, self._gate)
         self._comms: Comms = self._shell.comms
         settings = WorkerSettings()
-        self._session = Session(self._shell, self._gate, request.ticket, settings, request.payload)
+        self._questions = Questions(
+            lambda message: self._send(0, message), self._take_in, lambda: self._channel is not None
+        )
+        self._modules = UserModules(self._questions, folder)
+        self._modules.install()
+        self._session = Session(
+            self._shell, self._gate, self._modules, request.ticket, settings, request.payload
+        )
         self._helper = Helper(self, link, own, settings)
 
     def run(self) -> None:
@@ -114,6 +126,7 @@ class Worker:
     def adopt(self, channel: FrameSocket) -> None:
         """Serve this connection from now on; an older one is closed."""
         self._page.forget_interrupts()
+        self._modules.note_new_client()
         old, self._channel = self._channel, channel
         self._loop.call_soon_threadsafe(self._switch, old, channel)
 
@@ -141,6 +154,12 @@ class Worker:
             return False
         are_requests = [self._take(frame) for frame in frames]  # all of them are taken
         return any(are_requests)
+
+    def _take_in(self) -> None:
+        """Any thread that waits for the client: read what has come."""
+        with self._gate.masked():
+            if self.read():
+                self.wake_queue()
 
     def _lose(self, channel: FrameSocket) -> None:
         """The client is gone; what waits for an answer of it ends."""
@@ -170,6 +189,8 @@ class Worker:
                     self._answered.notify_all()
             case messages.CommMessage():
                 self._loop.call_soon_threadsafe(self._comms.handle, request, frame.buffers)
+            case messages.ModuleFound():
+                self._questions.take(request, frame.buffers)
             case messages.Drop(keys):
                 self._session.drop(keys)
             case messages.CancelCall(call):
@@ -306,9 +327,8 @@ class Worker:
         return reply.text
 
 
-def run_worker(request: internal.Fork, link: int, own: int, page: int) -> None:
+def run_worker(request: internal.Fork, link: int, own: int, page: int, folder: Path) -> None:
     """Be a session's worker; returns when the loop is stopped."""
-    worker = Worker(
-        request, PacketSocket.from_descriptor(link), PacketSocket.from_descriptor(own), StatusPage(page)
-    )
+    sockets = PacketSocket.from_descriptor(link), PacketSocket.from_descriptor(own)
+    worker = Worker(request, *sockets, StatusPage(page), folder)
     worker.run()

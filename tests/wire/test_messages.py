@@ -45,11 +45,14 @@ REQUESTS = {
     21: "InputReply",
     22: "Acknowledge",
     30: "CommMessage",
+    32: "ModuleFound",
+    33: "ModulesChanged",
 }
 FROM_ENGINE = {14: "Fetch", 60: "Returned", 62: "Failed"}
 ANSWERS = {
     22: "Acknowledge",
     30: "CommMessage",
+    31: "FindModule",
     40: "Stream",
     41: "Display",
     42: "ClearOutput",

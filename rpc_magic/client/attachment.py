@@ -117,6 +117,11 @@ class Attachment:
             self.close()
             raise
 
+    @property
+    def is_private(self) -> bool:
+        """True for a session that ends with this client."""
+        return not self._wanted
+
     # ------------------------------------------------------------ links
 
     def link(self, role: Role) -> Link:

@@ -6,6 +6,7 @@ This is the part of a `Connection` that knows how a call travels; the connection
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import Any
 from rpc_magic import serial
 from rpc_magic.client.attachment import Attachment
 from rpc_magic.client.calls import Call, Waiter
-from rpc_magic.client.link import Link
+from rpc_magic.client.link import Link, Transfer
 from rpc_magic.client.outcomes import exception_of, value_of
 from rpc_magic.client.showing import answer_prompt, show_plainly
 from rpc_magic.client.values import RemoteValue
@@ -31,6 +32,10 @@ __all__ = ["Exchange", "Show"]
 Show = Callable[[messages.Message, list[memoryview]], None]
 
 
+def _look(link: Link, waiter: Waiter, watch: Callable[[Transfer | None], None]) -> None:
+    watch(link.transfer(waiter.call))
+
+
 class Exchange:
     """See the module's text. Thread-safe.
 
@@ -42,6 +47,8 @@ class Exchange:
     Attributes:
         show: takes what calls show while they are waited for.
         ask: takes a call's prompts.
+        watch: where it is set, told every tenth of a second how far the objects of the call that is waited for have
+            come, on the thread that waits; None when none are on their way, and at the end.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class Exchange:
         self._digests = serial.FunctionDigests(code=attachment.code)
         self.show: Show = lambda message, _: show_plainly(message)
         self.ask = answer_prompt
+        self.watch: Callable[[Transfer | None], None] | None = None
 
     @property
     def namespace(self) -> dict[str, Any]:
@@ -151,7 +159,14 @@ class Exchange:
             if not waiter.call:
                 raise
             is_stopped = True
-        return wait_for(waiter, hooks, timeout, is_stopped=is_stopped)
+        watch = self.watch
+        if watch is None:
+            return wait_for(waiter, hooks, timeout, is_stopped=is_stopped)
+        try:
+            look = functools.partial(_look, link, waiter, watch)
+            return wait_for(waiter, hooks, timeout, is_stopped=is_stopped, look=look)
+        finally:
+            watch(None)
 
     def request(self, message: messages.Message, buffers: list[Buffer] | tuple[()] = ()) -> Any:
         """Send a request to the session; return the value of its outcome."""

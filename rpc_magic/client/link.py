@@ -8,7 +8,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rpc_magic.client.interrupts import Deferred
 from rpc_magic.client.leading import Leader
@@ -19,7 +19,7 @@ from rpc_magic.transport.iothread import IoThread
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import JOIN, Buffer
 
-__all__ = ["Link", "Listener"]
+__all__ = ["Link", "Listener", "Transfer"]
 
 _ids = itertools.count(1)
 _REMEMBERED = WorkerSettings().functions // 2
@@ -37,6 +37,19 @@ class _Known(dict[bytes, None]):
 
     def discard(self, digest: bytes) -> None:
         self.pop(digest, None)
+
+
+class Transfer(NamedTuple):
+    """How far the objects of a call have come.
+
+    Attributes:
+        is_upload: they are sent, else received.
+        done, total: bytes.
+    """
+
+    is_upload: bool
+    done: int
+    total: int
 
 
 class Listener(Protocol):
@@ -93,6 +106,9 @@ class Link:
         self._listeners: dict[int, Listener] = {}
         self._outbox: deque[tuple[int, bytes, Sequence[Buffer], threading.Event]] = deque()
         self._unsent: deque[threading.Event] = deque()  # large frames of which a part waits for the socket
+        self._upload: tuple[int, int, threading.Event] | None = (
+            None  # the last large one: call, bytes, it has left
+        )
         self._lock = threading.Lock()
         self._gone: Exception | None = None
         self._leader = Leader(sock)
@@ -166,9 +182,22 @@ class Link:
                         self._leader.wait(listener, self.readable)
                 finally:
                     self._io.resume(self, has_unsent=self._frames.has_unsent)
-        if wait and sent is not None and not self._io.is_current:
-            sent.wait()
+        if sent is not None:
+            self._upload = call, size, sent
+            if wait and not self._io.is_current:
+                sent.wait()
         return call
+
+    def transfer(self, call: int) -> Transfer | None:
+        """Return how far the objects of a call have come that are on their way now; None when none are. Any thread."""
+        incoming, done, total = self._frames.incoming
+        if incoming == call and total:
+            return Transfer(is_upload=False, done=done, total=total)
+        if self._upload is None or self._upload[0] != call or self._upload[2].is_set():
+            return None
+        _, total, _ = self._upload
+        waits = total if self._outbox else self._frames.bytes_unsent
+        return Transfer(is_upload=True, done=max(0, total - waits), total=total)
 
     def send(self, call: int, message: messages.Message, buffers: Sequence[Buffer] = ()) -> None:
         """Send a message that belongs to `call`, or to none (0)."""

@@ -14,7 +14,7 @@ from rpc_magic.wire.messages import ValueInfo
 if TYPE_CHECKING:
     from rpc_magic.client.connection import Connection
 
-__all__ = ["RemoteValue", "human_size"]
+__all__ = ["RemoteValue", "class_of", "connection_of", "human_size"]
 
 
 class _MisusedError(RemoteValueError, AttributeError):
@@ -104,19 +104,8 @@ class RemoteValue:
         """
         names = self._connection.exchange.call_soon(dir, self)
         if names is None:
-            names = dir(self.known_class() or object)
+            names = dir(class_of(self) or object)
         return sorted({*names, "get"})
-
-    @property
-    def server_name(self) -> str:
-        """What its server is called."""
-        return self._connection.name
-
-    def known_class(self) -> type | None:
-        """Return the value's class, where its module is imported here already."""
-        module, _, name = self._info.type_name.rpartition(".")
-        found = getattr(sys.modules.get(module or "builtins"), name, None)
-        return found if isinstance(found, type) else None
 
     def _misused(self, how: str) -> str:
         what = self._name or f"this {self._info.type_name}"
@@ -143,3 +132,18 @@ class RemoteValue:
 
     def __bool__(self) -> NoReturn:
         raise RemoteValueError(self._misused("tested"))
+
+
+# Functions, not attributes of the value: what is asked of a `RemoteValue` is a mistake, and is told so.
+
+
+def connection_of(value: RemoteValue) -> Connection:
+    """Return the connection by which a value came."""
+    return value._connection  # noqa: SLF001 - of this module
+
+
+def class_of(value: RemoteValue) -> type | None:
+    """Return a value's class, where its module is imported here already."""
+    module, _, name = value._info.type_name.rpartition(".")  # noqa: SLF001 - of this module
+    found = getattr(sys.modules.get(module or "builtins"), name, None)
+    return found if isinstance(found, type) else None

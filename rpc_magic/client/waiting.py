@@ -14,6 +14,8 @@ from rpc_magic.wire import messages
 
 __all__ = ["End", "Hooks", "wait_for"]
 
+_LOOK = 0.1
+"""Seconds between two looks at how far a transfer has come."""
 _GRACE = 5.0
 """Seconds that an interrupted call has to end before its caller goes on without it."""
 
@@ -44,7 +46,12 @@ class End(NamedTuple):
 
 
 def wait_for(
-    waiter: Waiter, hooks: Callable[[], Hooks], timeout: float | None = None, *, is_stopped: bool = False
+    waiter: Waiter,
+    hooks: Callable[[], Hooks],
+    timeout: float | None = None,
+    *,
+    is_stopped: bool = False,
+    look: Callable[[], None] | None = None,
 ) -> End:
     """Wait for the end of a call.
 
@@ -53,6 +60,7 @@ def wait_for(
         hooks: makes the hooks, when they are needed: most calls show nothing and end.
         timeout: seconds; None for no limit.
         is_stopped: Ctrl-C has come already.
+        look: called every tenth of a second meanwhile; None for nothing to look at.
 
     The first Ctrl-C interrupts the call and the wait goes on, so that the session is known to be well afterwards; a
     second one ends the wait. After `timeout` seconds the call is interrupted likewise.
@@ -66,16 +74,38 @@ def wait_for(
     stops = int(is_stopped)
     if timeout is None and not stops:
         try:
-            first = waiter.events.get()
+            first = _next_event(waiter, None, look)
         except KeyboardInterrupt:
             stops = 1
         else:
             if isinstance(first[0], messages.Outcome):
                 return End(first[0], first[1])
-    return _wait_long(waiter, hooks(), timeout, first, stops)
+    return _wait_long(waiter, hooks(), timeout, first, stops, look)
 
 
-def _wait_long(waiter: Waiter, hooks: Hooks, timeout: float | None, first: Event | None, stops: int) -> End:
+def _next_event(waiter: Waiter, wait: float | None, look: Callable[[], None] | None) -> Event:
+    """Return the next event; raise `queue.Empty` when none has come after `wait` seconds."""
+    if look is None:
+        return waiter.events.get(timeout=wait)
+    end = float("inf") if wait is None else time.monotonic() + wait
+    while True:
+        rest = end - time.monotonic()
+        try:
+            return waiter.events.get(timeout=max(0.0, min(_LOOK, rest)))
+        except queue.Empty:
+            if rest <= _LOOK:
+                raise
+            look()
+
+
+def _wait_long(
+    waiter: Waiter,
+    hooks: Hooks,
+    timeout: float | None,
+    first: Event | None,
+    stops: int,
+    look: Callable[[], None] | None,
+) -> End:
     deadline = None if timeout is None else time.monotonic() + timeout
     is_late = False
     if stops:
@@ -87,7 +117,7 @@ def _wait_long(waiter: Waiter, hooks: Hooks, timeout: float | None, first: Event
             try:
                 if first is None and waiter.end is not None and waiter.events.empty():
                     first = waiter.end  # Ctrl-C struck between its arrival and here
-                message, buffers = first or waiter.events.get(timeout=wait)
+                message, buffers = first or _next_event(waiter, wait, look)
                 first = None
             except queue.Empty:
                 if is_late:

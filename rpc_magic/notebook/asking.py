@@ -14,7 +14,7 @@ from typing import Any
 from IPython.core import page
 from IPython.core.completer import SimpleCompletion, context_matcher
 
-from rpc_magic.client import RemoteValue
+from rpc_magic.client import RemoteValue, class_of, connection_of
 from rpc_magic.notebook.errors import as_coloured_here
 from rpc_magic.notebook.registry import Registry, address_of
 from rpc_magic.wire import messages
@@ -95,7 +95,7 @@ class Asking:
     def _known(value: RemoteValue, text: str) -> tuple[str, list[str]]:
         """Return the attributes that the value's class has, where that is known here."""
         _, dot, start = text.partition(".")
-        known = value.known_class()
+        known = class_of(value)
         if not dot or "." in start or "[" in text or known is None:
             return "", []
         shown = (name for name in dir(known) if start.startswith("_") or not name.startswith("_"))
@@ -129,10 +129,10 @@ class Asking:
         if isinstance(answer, messages.Inspected):
             if answer.data:
                 return {**answer.data, "text/plain": as_coloured_here(answer.data.get("text/plain", ""))}
-            return {"text/plain": f"Object `{name}` not found on {value.server_name}."}
-        known = value.known_class()
+            return {"text/plain": f"Object `{name}` not found on {connection_of(value).name}."}
+        known = class_of(value)
         attribute = name.removeprefix(root[0]).lstrip(".")
         target = getattr(known, attribute, None) if attribute.isidentifier() else known
         doc = inspect.getdoc(target) if target is not None else None
-        lines = [repr(value), f"({value.server_name} does not answer now: it is busy, or gone.)"]
+        lines = [repr(value), f"({connection_of(value).name} does not answer now: it is busy, or gone.)"]
         return {"text/plain": "\n".join([*lines, *([f"\n{doc}"] if doc else [])])}

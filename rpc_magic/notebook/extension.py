@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from typing import Any
 
 from rpc_magic.client import Connection, connect
@@ -14,6 +15,7 @@ from rpc_magic.notebook.cells import Runner
 from rpc_magic.notebook.config import Config
 from rpc_magic.notebook.errors import TracebackHook, UsageError
 from rpc_magic.notebook.mention import HIDDEN, Fetcher, Mentions
+from rpc_magic.notebook.progress import BarKind, Progress
 from rpc_magic.notebook.registry import Registry, Server
 from rpc_magic.notebook.relay import Relay
 from rpc_magic.notebook.render import show_here
@@ -25,6 +27,13 @@ __all__ = ["Extension", "is_watched"]
 def is_watched(shell: Any) -> bool:
     """Tell whether somebody may look at a page: a kernel runs, and nobody said that none does."""
     return hasattr(shell, "kernel") and os.environ.get("RPC_MAGIC_NONINTERACTIVE", "") in {"", "0"}
+
+
+def _bars(shell: Any) -> BarKind:
+    """Return where progress can be seen: on a page, in a terminal, or nowhere."""
+    if is_watched(shell):
+        return "notebook"
+    return "text" if not hasattr(shell, "kernel") and sys.stderr.isatty() else "none"
 
 
 class Extension:
@@ -96,7 +105,10 @@ class Extension:
             name = self._free_name(as_identifier(connection.name))
         connection.name = name
         connection.exchange.show = lambda message, _: show_here(self.shell, message)
-        server = Server(name, connection, arguments, Status(name, connection), Relay(connection))
+        progress = connection.exchange.watch = Progress(name, _bars(self.shell))
+        server = Server(
+            name, connection, arguments, Status(name, connection), Relay(connection), progress=progress
+        )
         if getattr(self.shell, "kernel", None) is not None:
             connection.attachment.on_comm = server.relay.take
         self.registry.add(server)

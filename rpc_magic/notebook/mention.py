@@ -78,9 +78,7 @@ class Fetcher:
         for name, value in wanted.items():
             owner = self._registry.owner(value)
             if owner is None:
-                raise RemoteValueError(
-                    f"{name} is gone: the session that held it has ended. Make it anew: {value!r}"
-                )
+                raise self._registry.gone(name, value)
             values = by_server.setdefault(owner.name, [])
             if not any(value is other for other in values):
                 values.append(value)
@@ -95,26 +93,30 @@ class Fetcher:
         keys = {address_of(value)[1]: value for value in values}
         variables = [key[1:] for key in keys if key.startswith("=")]
         name = next(n for n, v in wanted.items() if v is values[0])
+        names = ", ".join(n for n, v in wanted.items() if any(v is value for value in values))
+        connection = server.connection
         try:
-            pulled = server.connection.pull_all(variables, carry=False)
-            if not isinstance(pulled, dict):
-                raise RemoteValueError(
-                    f"{', '.join(variables)} cannot be fetched from {server.name}: {pulled!r}"
-                )
-            fetched = [(keys[f"={variable}"], value) for variable, value in pulled.items()]
-            return fetched + [(value, value.get()) for key, value in keys.items() if not key.startswith("=")]
+            with server.progress.fetching(names):
+                pulled = connection.pull_all(variables, carry=False)
+                fetched = [(keys[f"={variable}"], value) for variable, value in pulled.items()]
+                kept = [value for key, value in keys.items() if not key.startswith("=")]
+                fetched += [(value, connection.fetch(value)) for value in kept]
         except TransferError as error:
             raise RemoteValueError(
                 f"the cell mentions a value that is on {server.name} and cannot be fetched: {error}. "
                 f"Use it there, in a %%rpc_call cell"
             ) from error
-        except RpcMagicError:
-            raise
+        except RpcMagicError as error:
+            raise RemoteValueError(f"{names} is on {server.name} and cannot be fetched: {error}") from error
         except ImportError as error:
             raise RemoteValueError(
                 f"{name} is on {server.name} and cannot be loaded here: {error}. Install that package here, or use it "
                 "there, in a %%rpc_call cell"
             ) from error
+        for _, value in fetched:
+            if type(value) is RemoteValue:  # it is over a limit, or no plain data
+                raise RemoteValueError(f"{names} is on {server.name} and cannot be fetched: {value!r}")
+        return fetched
 
 
 class Mentions(ast.NodeTransformer):

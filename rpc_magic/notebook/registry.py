@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from rpc_magic.client import Connection, RemoteValue
+from rpc_magic.client import Connection, RemoteValue, connection_of
+from rpc_magic.errors import RemoteValueError
 from rpc_magic.namespace import Ledger
 from rpc_magic.notebook.errors import UsageError
+from rpc_magic.notebook.progress import Progress
 from rpc_magic.notebook.relay import Relay
 from rpc_magic.notebook.status import Status
 
@@ -39,6 +41,7 @@ class Server:
             may refer to these.
         status: how it is.
         relay: passes the messages of its widgets on.
+        progress: shows how far what is sent or fetched has come.
         ticket: the session's that the ledger speaks of.
     """
 
@@ -49,6 +52,7 @@ class Server:
     relay: Relay
     ledger: Ledger = field(default_factory=Ledger)
     reads: dict[str, frozenset[str]] = field(default_factory=dict)
+    progress: Progress = field(default_factory=lambda: Progress("", "none"))
     ticket: str = ""
 
     def __post_init__(self) -> None:
@@ -145,6 +149,22 @@ class Registry:
             if server.current_ticket() == ticket:
                 return server
         return None
+
+    def gone(self, name: str, value: RemoteValue) -> RemoteValueError:
+        """Return the error that says where a variable's value was, when `owner` knows nobody who has it."""
+        attachment, where = connection_of(value).attachment, connection_of(value).name
+        if where in self.servers:
+            return RemoteValueError(
+                f"{name} is gone: it was in a session on {where} that has ended. Make it anew: {value!r}"
+            )
+        if attachment.is_private:
+            return RemoteValueError(
+                f"{name} is gone: it was on {where}, which is disconnected, and its session has ended with that. "
+                f"Make it anew: {value!r}"
+            )
+        return RemoteValueError(
+            f"{name} is on {where}, which is disconnected: connect again with --session {attachment.session}. {value!r}"
+        )
 
     def placeholders(self, namespace: dict[str, Any]) -> dict[str, RemoteValue]:
         """Return the names that hold a placeholder."""

@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rpc_magic.client import RemoteValue
-from rpc_magic.errors import MissingNameError, RemoteValueError, TransferError
+from rpc_magic.errors import (
+    ConnectionLostError,
+    MissingNameError,
+    RemoteValueError,
+    SessionDiedError,
+    TransferError,
+)
 from rpc_magic.namespace import (
     CellNames,
     cell_names,
@@ -200,11 +206,12 @@ class _Builder:
         owner = self._registry.owner(value)
         if owner is None:
             if is_named:
-                raise RemoteValueError(
-                    f"{name} is gone: the session that held it has ended. Make it anew: {value!r}"
-                )
+                raise self._registry.gone(name, value)
             return None
-        fetched = value.get()
+        try:
+            fetched = owner.connection.fetch(value)
+        except (ConnectionLostError, SessionDiedError) as error:
+            raise RemoteValueError(f"{name} is on {owner.name} and cannot be fetched: {error}") from error
         if value in self._registry.placed:
             for other, bound in list(self._namespace.items()):
                 if bound is value:

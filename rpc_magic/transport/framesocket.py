@@ -68,6 +68,16 @@ class FrameSocket:
         return bool(self._queue)
 
     @property
+    def bytes_unsent(self) -> int:
+        """Bytes that wait for the socket to become writable."""
+        return sum(map(len, tuple(self._queue)))
+
+    @property
+    def incoming(self) -> tuple[int, int, int]:
+        """See `FrameReader.incoming`."""
+        return self._reader.incoming
+
+    @property
     def is_closed(self) -> bool:
         """True after `close`."""
         return self._closed

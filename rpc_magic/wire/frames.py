@@ -128,6 +128,18 @@ class FrameReader:
         """True when no part of an unfinished frame has been received."""
         return self._open is None and self._head is None and self._start == self._end
 
+    @property
+    def incoming(self) -> tuple[int, int, int]:
+        """Call, bytes received and bytes in all of the buffers that are being filled; zeros while none are.
+
+        Any thread may ask; what is told may be a piece behind.
+        """
+        frame, index, at = self._open, self._index, self._at
+        if frame is None:
+            return 0, 0, 0
+        lengths = [len(buffer) for buffer in frame.buffers]
+        return frame.call, sum(lengths[:index]) + at, sum(lengths)
+
     def buffer_to_fill(self) -> memoryview:
         """Return memory to receive into; never empty."""
         if self._target is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import subprocess
 import sys
 import time
@@ -119,6 +120,37 @@ def test_nobody_watches(connected: Kernel) -> None:
     connected.run("import os; os.environ.pop('RPC_MAGIC_NONINTERACTIVE')")
     assert "quiet: connected" in text(outputs)
     assert all(one["type"] == "stream" for one in outputs)
+
+
+def _bars(outputs: list[dict[str, Any]]) -> list[str]:
+    """Return the texts of the widgets that were shown."""
+    return [
+        one["data"]["text/plain"]
+        for one in outputs
+        if one["type"] == "display_data" and "application/vnd.jupyter.widget-view+json" in one["data"]
+    ]
+
+
+def test_a_long_fetch_and_a_long_upload_have_bars(connected: Kernel) -> None:
+    """The session is stopped for as long as it takes until the bar is there."""
+    (shown,) = connected.run(
+        "%%rpc_call\nimport os, numpy as np\nbig, pid = np.zeros(10_000_000), os.getpid()\npid"
+    )
+    pid = int(shown["data"]["text/plain"])
+    for code, what in (
+        ("big.nbytes", "fetching big from local"),
+        ("%%rpc_call\nlarge.nbytes", "sending to local"),
+    ):
+        connected.run("large = np.ones(10_000_000)")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            cell = connected.start(code)
+            connected.wait_for(cell, what)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        outputs = connected.wait(cell)
+        assert len(_bars(outputs)) >= 1
+        assert outputs[-1]["data"]["text/plain"] == "80000000"
 
 
 def test_figures_tables_and_displays_in_order(connected: Kernel) -> None:

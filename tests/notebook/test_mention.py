@@ -98,13 +98,30 @@ def test_what_cannot_be_fetched_stops_the_cell(notebook: Any) -> None:
     assert notebook.good("%%rpc_call\nnext(gen)").result == "0"
 
 
-def test_a_mention_after_the_server_is_gone(placed: Any) -> None:
-    """It says that the value is gone."""
-    placed.good("%rpc_disconnect")
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("%rpc_disconnect", "big is gone: it was on local, which is disconnected"),
+        ("%rpc_restart", "big is gone: it was in a session on local that has ended"),
+        (
+            "%rpc_call __import__('os').kill(__import__('os').getpid(), 9)",
+            "big is on local and cannot be fetched: ",
+        ),
+        (
+            "%rpc_call __import__('os').kill(__import__('os').getppid(), 9)",
+            "big is on local and cannot be fetched: ",
+        ),
+    ],
+)
+def test_a_mention_after_the_value_is_gone(placed: Any, end: str, said: str) -> None:
+    """One sentence says which name was where, whatever the end was; nothing else of the cell runs."""
+    placed.run(end)
     report = placed.run("ran = 1\nbig")
     assert report.error == "RemoteValueError"
-    assert "big is gone" in report.traceback
+    assert said in report.traceback
     assert placed.run("ran").error == "NameError"
+    assert placed.run("big.sum()").error == "RemoteValueError"
+    assert "RemoteValue big: numpy.ndarray" in placed.good("print(get_ipython().user_ns['b' + 'ig'])").out
 
 
 def test_without_a_mention_the_value_says_what_it_is(placed: Any) -> None:

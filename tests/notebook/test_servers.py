@@ -57,6 +57,36 @@ def test_a_named_session_outlives_the_connection(loaded: Any, serve: Serve) -> N
     assert loaded.good("int(kept.sum())").result == "3"
 
 
+def test_a_value_of_a_named_session_waits_for_its_server(loaded: Any, serve: Serve) -> None:
+    """While it is disconnected a mention says how to connect again; then it is fetched."""
+    server = serve()
+    loaded.good(f"%rpc_connect {server.url} --name lab --session work")
+    loaded.good("%%lab\nimport numpy as np\nkept = np.arange(3)\nnp.ones(2)")
+    loaded.good("%rpc_disconnect lab")
+    report = loaded.run("ran = 1\nkept")
+    assert report.error == "RemoteValueError"
+    assert "kept is on lab, which is disconnected: connect again with --session work" in report.traceback
+    assert loaded.run("ran").error == "NameError"
+    loaded.good(f"%rpc_connect {server.url} --name lab --session work")
+    assert loaded.good("int(kept.sum())").result == "3"
+
+
+def test_a_value_whose_server_was_killed(loaded: Any, serve: Serve) -> None:
+    """The cell that mentions it stops with a sentence that names both, and ends at once."""
+    server = serve()
+    loaded.good(f"%rpc_connect {server.url} --name lab")
+    loaded.good("%%lab\nimport numpy as np\nkept = np.arange(3)")
+    family = psutil.Process(server.process.pid).children(recursive=True)
+    server.process.kill()
+    server.process.wait(TIMEOUT)
+    report = loaded.run("ran = 1\nkept")
+    for process in family:  # they wait for a supervisor that adopts them
+        process.kill()
+    assert report.error == "RemoteValueError"
+    assert "kept is on lab and cannot be fetched: " in report.traceback
+    assert loaded.run("ran").error == "NameError"
+
+
 def test_a_refused_token(loaded: Any, serve: Serve, tmp_path: Path) -> None:
     """It is one sentence that says what to check."""
     server = serve()

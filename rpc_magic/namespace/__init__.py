@@ -7,9 +7,10 @@ what one session holds. Names are strings throughout; a *state* is an opaque has
 
 from rpc_magic.namespace.cells import CellNames, cell_names, cell_names_of_tree, prelude_index
 from rpc_magic.namespace.ledger import REMOTE, Ledger
+from rpc_magic.namespace.outside import references_outside
 from rpc_magic.namespace.reach import is_bookkeeping, reach
 from rpc_magic.namespace.references import MAX_OBJECTS, referenced_names
-from rpc_magic.namespace.sharing import Parts, parts_of, replace_within, shared_groups
+from rpc_magic.namespace.sharing import Parts, holds_any, parts_of, replace_within, shared_groups
 
 __all__ = [
     "MAX_OBJECTS",
@@ -19,11 +20,13 @@ __all__ = [
     "Parts",
     "cell_names",
     "cell_names_of_tree",
+    "holds_any",
     "is_bookkeeping",
     "parts_of",
     "prelude_index",
     "reach",
     "referenced_names",
+    "references_outside",
     "replace_within",
     "shared_groups",
 ]

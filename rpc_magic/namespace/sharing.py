@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["Parts", "parts_of", "replace_within", "shared_groups"]
+__all__ = ["PLAIN", "Parts", "contents_of", "holds_any", "parts_of", "replace_within", "shared_groups"]
 
 _LIMIT = 10_000
 """Objects of one value that are looked at; of a larger one the rest is taken to be its own."""
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
-_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, type, types.ModuleType})
+PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, type, types.ModuleType})
+"""Types whose objects are neither changed nor looked into."""
 _SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
 _ARRAYS = frozenset({("numpy", "ndarray"), ("pandas", "DataFrame"), ("pandas", "Series")})
 _APART = frozenset({"rpc_magic", "logging", "enum", "threading", "asyncio"})
@@ -48,7 +49,7 @@ def parts_of(value: object, limit: int = _LIMIT) -> Parts:
         if not todo:
             break
         one = todo.pop()
-        if type(one) in _PLAIN or id(one) in seen:
+        if type(one) in PLAIN or id(one) in seen:
             continue
         seen.add(id(one))
         children = _children(one)
@@ -57,8 +58,24 @@ def parts_of(value: object, limit: int = _LIMIT) -> Parts:
         if not isinstance(one, (tuple, frozenset, types.FunctionType, types.MethodType)):
             parts.marks.add(id(one))
             parts.size += _size(one)
-        todo.extend(children)
+        todo.extend([child for child in children if type(child) not in PLAIN])
     return parts
+
+
+def holds_any(value: object, wanted: Collection[int], limit: int = _LIMIT) -> bool:
+    """Tell whether a value is, or refers to, an object with one of the ids; `limit` objects of it are looked at."""
+    seen, todo = set(), [value]
+    for _ in range(limit):
+        if not todo:
+            break
+        one = todo.pop()
+        if id(one) in wanted:
+            return True
+        if id(one) not in seen:
+            seen.add(id(one))
+            children = [] if type(one) in PLAIN else _children(one)
+            todo.extend([child for child in children or () if type(child) not in PLAIN])
+    return False
 
 
 def shared_groups(parts: Mapping[str, Parts], around: Collection[str]) -> list[set[str]]:
@@ -108,7 +125,7 @@ def replace_within(roots: Iterable[Any], places: Mapping[int, Any]) -> list[Any]
     seen, todo = set(), list(result)
     while todo:
         one = todo.pop()
-        if type(one) in _PLAIN or id(one) in seen:
+        if type(one) in PLAIN or id(one) in seen:
             continue
         seen.add(id(one))
         children = _children(one)
@@ -120,6 +137,14 @@ def replace_within(roots: Iterable[Any], places: Mapping[int, Any]) -> list[Any]
 
 def _children(one: Any) -> list[Any] | None:
     """Return what an object refers to; None for one that is not looked into and cannot be changed in place."""
+    if isinstance(one, types.FunctionType):
+        return [*(one.__closure__ or ()), *(one.__defaults__ or ()), *(one.__kwdefaults__ or {}).values()]
+    items, attributes = contents_of(one)
+    return items if attributes is None else [*(items or ()), *attributes.values()]
+
+
+def contents_of(one: Any) -> tuple[list[Any] | None, dict[str, Any] | None]:
+    """Return the items of an object that is no function, and its attributes; both are None if it is not looked into."""
     kind = type(one)
     found: list[Any] = []
     is_container = False
@@ -131,23 +156,18 @@ def _children(one: Any) -> list[Any] | None:
         found.extend(dict.values(one))
         is_container = True
     package = str(kind.__module__).partition(".")[0]
-    if isinstance(one, types.FunctionType):
-        return [*(one.__closure__ or ()), *(one.__defaults__ or ()), *(one.__kwdefaults__ or {}).values()]
     if isinstance(one, types.CellType):
         try:
-            return [one.cell_contents]
+            return [one.cell_contents], None
         except ValueError:  # it is empty
-            return []
+            return [], None
     if isinstance(one, types.MethodType):
-        return [one.__self__]
+        return [one.__self__], None
     if (package, kind.__name__) in _ARRAYS:
-        return one.ravel().tolist() if _holds_objects(one) else found
+        return one.ravel().tolist() if _holds_objects(one) else found, None
     if isinstance(one, bytearray):
-        return found
-    attributes = _attributes(one, package)
-    if attributes is not None:
-        return [*found, *attributes.values()]
-    return found if is_container else None
+        return found, None
+    return found if is_container else None, _attributes(one, package)
 
 
 def _holds_objects(one: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,7 +97,8 @@ class Runner:
         if options.inputs is not None:
             plan = plan_explicit(options.inputs, namespace, server, self.registry)
         elif self.config.auto:
-            plan = plan_automatic(self.shell.transform_cell(cell), namespace, server, self.registry)
+            text = self.shell.transform_cell(cell)
+            plan = plan_automatic(text, namespace, server, self.registry, history_of(self.shell))
         else:
             plan = Plan()
         if plan.size > self.config.upload_warning:
@@ -157,6 +158,13 @@ class Runner:
         if type(value) is RemoteValue:
             self.registry.placed.setdefault(value, None)
         return value
+
+
+def history_of(shell: Any) -> list[Iterable[object]]:
+    """Return views of what the shell itself keeps of results."""
+    return [
+        vars(one).values() for one in (shell.displayhook, shell.last_execution_result) if one is not None
+    ] + [shell.user_ns.get("_oh", {}).values()]
 
 
 def replace_request(request: messages.RunCell, **changes: Any) -> messages.RunCell:

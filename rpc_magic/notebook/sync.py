@@ -8,7 +8,7 @@ why (`explain_missing`).
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,9 +23,11 @@ from rpc_magic.errors import (
 from rpc_magic.namespace import (
     CellNames,
     cell_names,
+    holds_any,
     is_bookkeeping,
     parts_of,
     referenced_names,
+    references_outside,
     shared_groups,
 )
 from rpc_magic.notebook.errors import explain
@@ -122,7 +124,13 @@ def reachable(
     return found
 
 
-def plan_automatic(text: str, namespace: dict[str, Any], server: Server, registry: Registry) -> Plan:
+def plan_automatic(
+    text: str,
+    namespace: dict[str, Any],
+    server: Server,
+    registry: Registry,
+    holders: Iterable[Iterable[object]] = (),
+) -> Plan:
     """Plan what a cell needs, found from its text.
 
     Args:
@@ -130,6 +138,7 @@ def plan_automatic(text: str, namespace: dict[str, Any], server: Server, registr
         namespace: the notebook's variables.
         server: where it will run.
         registry: knows where values are that are elsewhere.
+        holders: what refers to the notebook's values besides its variables, as views: the history of results.
 
     Raises:
         TransferError: a variable that the cell names cannot travel.
@@ -142,9 +151,8 @@ def plan_automatic(text: str, namespace: dict[str, Any], server: Server, registr
         everything = [name for name in namespace if not name.startswith("_")]
         values.update(reachable(everything, namespace, server.reads))
     plan = _Builder(namespace, server, registry)
-    for name, value in values.items():
-        plan.consider(name, value, is_named=name in names.reads)
-    plan.add_mates()
+    plan.consider_all(values, names.reads)
+    plan.add_mates(holders)
     return plan.build(names.reads)
 
 
@@ -178,6 +186,11 @@ class _Builder:
         self._sizes: dict[str, int] = {}
         self._left: dict[str, TransferError] = {}
         self._groups: list[set[str]] = []
+
+    def consider_all(self, values: dict[str, Any], named: Collection[str]) -> None:
+        """Take variables into account, and out of `values`, so that there is one reference less to each."""
+        for name in list(values):
+            self.consider(name, values.pop(name), is_named=name in named)
 
     def consider(self, name: str, value: Any, *, is_named: bool) -> None:
         """Take a variable into account; `is_named`: the cell itself mentions it."""
@@ -218,15 +231,20 @@ class _Builder:
                     self._namespace[other] = fetched
         return fetched
 
-    def add_mates(self) -> None:
+    def add_mates(self, holders: Iterable[Iterable[object]]) -> None:
         """Take the variables into account that share objects with those taken: a change of one is a change of both."""
-        parts = {name: parts_of(value) for name, value in self._values.items() if not is_immutable(value)}
-        if not any(own.marks for own in parts.values()):
+        namespace = self._namespace
+        known = (self._values.values(), namespace.values(), *holders)
+        inside = references_outside(self._values.values(), known)
+        if not inside.objects:
             return
+        parts = {name: parts_of(value) for name, value in self._values.items() if not is_immutable(value)}
         taken = set(parts)
-        for name, value in list(self._namespace.items()):
-            is_apart = name.startswith("_") or is_immutable(value) or is_bookkeeping(name, value)
-            if name not in parts and not is_apart and type(value) is not RemoteValue:
+        near = {name: v for name, v in namespace.items() if inside.shared or id(v) in inside.objects}
+        for name, value in near.items():
+            if name in taken or name.startswith("_") or is_immutable(value) or is_bookkeeping(name, value):
+                continue
+            if id(value) in inside.objects or holds_any(value, inside.shared, _GLANCE):
                 parts[name] = parts_of(value, _GLANCE)
         self._groups = shared_groups(parts, taken)
         for name in sorted(set().union(*self._groups) - taken):

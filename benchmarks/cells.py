@@ -44,6 +44,10 @@ for n in range(60):
 large = np.ones(125_000_000)
 rows = [{'id': n, 'name': str(n)} for n in range(200_000)]
 """
+TABLE = """
+table = pd.DataFrame({'n': np.arange(1_000_000), 'x': np.random.default_rng(0).random(1_000_000)})
+table['text'] = table['n'].astype(str)
+"""
 
 
 def run(shell: Any, cell: str) -> float:
@@ -81,12 +85,14 @@ def main() -> None:
     shell.cache_size = 0
     run(shell, "%load_ext rpc_magic\n%rpc_connect --no-widget")
     run(shell, SMALL)
-    figures = {"ten variables": cost(shell, options.rounds, CELL)}
+    figures = {"ten small variables alone": cost(shell, options.rounds, CELL)}
     run(shell, MANY)
     count = sum(not name.startswith("_") for name in shell.user_ns)
-    figures[f"{count} variables, 1 GB"] = cost(shell, options.rounds, CELL)
-    run(shell, "table = frame_59; copies = [table, large]")
-    figures["with aliases of large ones"] = cost(shell, options.rounds, CELL)
+    figures[f"{count} variables, 1 GB array"] = cost(shell, options.rounds, CELL)
+    run(shell, "iterator = iter(e)")  # something that is not looked into refers to one of the ten
+    figures["one of them held elsewhere"] = cost(shell, options.rounds, CELL)
+    run(shell, TABLE)
+    figures["a table of 1,000,000 rows read"] = cost(shell, 5, "first = len(table) + {variant}")
     for name, row in figures.items():
         print(f"{name:32s}", "  ".join(f"{key} {value * 1e3:7.3f} ms" for key, value in row.items()))
     if options.profile:

@@ -11,6 +11,7 @@ import functools
 import types
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 __all__ = ["PLAIN", "Parts", "contents_of", "holds_any", "parts_of", "replace_within", "shared_groups"]
@@ -64,7 +65,8 @@ def parts_of(value: object, limit: int = _LIMIT) -> Parts:
 
 def holds_any(value: object, wanted: Collection[int], limit: int = _LIMIT) -> bool:
     """Tell whether a value is, or refers to, an object with one of the ids; `limit` objects of it are looked at."""
-    seen, todo = set(), [value]
+    seen: set[int] = set()
+    todo: list[Any] = [value]
     for _ in range(limit):
         if not todo:
             break
@@ -73,8 +75,12 @@ def holds_any(value: object, wanted: Collection[int], limit: int = _LIMIT) -> bo
             return True
         if id(one) not in seen:
             seen.add(id(one))
-            children = [] if type(one) in PLAIN else _children(one)
-            todo.extend([child for child in children or () if type(child) not in PLAIN])
+            kind = type(one)
+            if kind in (list, tuple, set):  # most objects, and most of the time
+                children: Iterable[Any] = one
+            else:
+                children = one.values() if kind is dict else () if kind in PLAIN else _children(one) or ()
+            todo.extend([child for child in islice(children, limit) if type(child) not in PLAIN])
     return False
 
 

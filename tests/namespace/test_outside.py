@@ -75,8 +75,7 @@ def test_what_is_accounted_for_is_not_shared(code: str) -> None:
         "a = [1]; other = iter(a)",
         "a = [1]; other = partial(print, a)",
         "a = [1]\ndef other(v=a): pass",
-        "def make():\n    count = [0]\n    def one(): return count\n    def two(): return count\n    return one, two\n"
-        "a, b = make(); other = [b]; del b",
+        "def make():\n    c = [0]\n    return lambda: c, lambda: c\na, b = make(); other = [b]; del b",
         "a = np.array([[1], [2]], dtype=object); other = [a[0]]",
         "p = Point([1]); q = Point(2); q.__dict__ = p.__dict__; a = [p, q]; other = [p.value]; del p, q",
     ],

@@ -11,6 +11,6 @@ __all__ = ["run"]
 
 
 def run(_: argparse.Namespace) -> int:
-    """Print the version, and Python's: between two minor versions of Python sessions do not work yet."""
+    """Print the version, and Python's: between two minor versions of Python functions travel as source."""
     print(f"rpc_magic {__version__} (Python {platform.python_version()})")
     return 0

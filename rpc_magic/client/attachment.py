@@ -185,13 +185,14 @@ class Attachment:
 
     def _client_info(self) -> control.ClientInfo:
         is_here = self.welcome.machine == machine_id()
+        is_alike = is_here and self.welcome.python == python_tag()  # else its packages are no use there
         return control.ClientInfo(
             pid=os.getpid(),
             host=socket.gethostname(),
             user=user_name(),
             python=python_tag(),
             cwd=str(Path.cwd()) if is_here else "",
-            path=tuple(str(Path(entry).absolute()) for entry in sys.path) if is_here else (),
+            path=tuple(str(Path(entry).absolute()) for entry in sys.path) if is_alike else (),
             environ=dict(os.environ) if is_here else {},
         )
 

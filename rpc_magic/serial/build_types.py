@@ -16,6 +16,7 @@ __all__ = [
     "make_enum",
     "make_exception",
     "make_exception_by",
+    "make_forward",
     "make_newtype",
     "make_typeddict",
     "make_typevar",
@@ -155,6 +156,11 @@ def make_newtype(name: str, supertype: Any, module: str, token: str) -> Any:
     made = sys.modules["typing"].NewType(name, supertype)
     made.__module__ = module
     return registry.track(token, made)
+
+
+def make_forward(argument: str, is_argument: bool, module: Any, is_class: bool) -> Any:
+    """Make a `typing.ForwardRef`, an annotation that is a text; each Python compiles it for itself."""
+    return sys.modules["typing"].ForwardRef(argument, is_argument, module=module, is_class=is_class)
 
 
 def make_typeddict(name: str, annotations: dict[str, Any], total: bool, module: str, token: str) -> Any:

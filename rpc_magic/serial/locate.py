@@ -6,7 +6,7 @@ import sys
 import types
 from typing import Any
 
-__all__ = ["MAIN_NAMES", "is_importable_module", "locate", "type_constants"]
+__all__ = ["MAIN_NAMES", "is_importable_module", "locate", "public_name", "type_constants"]
 
 MAIN_NAMES = frozenset({"__main__", "__mp_main__"})
 """Modules that are another one in each process."""
@@ -81,3 +81,16 @@ def locate(thing: Any, name: str | None = None) -> tuple[str, str] | None:
     except AttributeError:
         return None
     return (module_name, name) if found is thing else None
+
+
+def public_name(module: str, name: str) -> tuple[str, str]:
+    """Find the name of an object in the package around a private module, which other versions may not have.
+
+    So ``pathlib._local.Path``, as Python 3.13 calls it, is ``pathlib.Path``.
+    """
+    package, _, last = module.rpartition(".")
+    if last.startswith("_") and package in sys.modules and module in sys.modules:
+        thing = getattr(sys.modules[module], name, None)
+        if thing is not None and getattr(sys.modules[package], name, None) is thing:
+            return package, name
+    return module, name

@@ -31,6 +31,7 @@ PROTOCOL = 5
 _TABLE: dict[type, Callable[[Encoding, Any], Any]] = {
     types.FunctionType: functions.reduce_function,
     functools._lru_cache_wrapper: functions.reduce_cached,  # noqa: SLF001  # nothing public names the type
+    functools.cached_property: functions.reduce_cached_property,
     types.CodeType: functions.reduce_code,
     types.CellType: functions.reduce_cell,
     types.ModuleType: functions.reduce_module,
@@ -45,6 +46,7 @@ _TABLE: dict[type, Callable[[Encoding, Any], Any]] = {
     abc.ABCMeta: classes.reduce_class,
     typing.TypeVar: classes.reduce_typevar,
     typing.ParamSpec: classes.reduce_typevar,
+    typing.ForwardRef: classes.reduce_forward,
     typing.NewType: classes.reduce_newtype,
     _thread.LockType: values.reduce_lock,
     _thread.RLock: values.reduce_rlock,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 from typing import Any
 
@@ -19,6 +20,7 @@ from rpc_magic.serial.source import pack_source
 
 __all__ = [
     "reduce_cached",
+    "reduce_cached_property",
     "reduce_cell",
     "reduce_code",
     "reduce_function",
@@ -145,6 +147,12 @@ def reduce_cached(_encoding: Encoding, cached: Any) -> Any:
     parameters = cached.cache_parameters()
     made = (parameters["maxsize"], parameters["typed"], cached.__wrapped__)
     return build.make_cached, made, cached.__dict__
+
+
+def reduce_cached_property(_encoding: Encoding, thing: functools.cached_property[Any]) -> Any:
+    """What ``functools.cached_property`` made; its lock, which only some versions have, is made anew."""
+    state = {name: value for name, value in vars(thing).items() if name not in {"func", "lock"}}
+    return type(thing), (thing.func,), state
 
 
 def reduce_property(_encoding: Encoding, thing: property) -> Any:

@@ -10,10 +10,10 @@ from typing import Any
 
 from rpc_magic.serial import bridge, build, build_types, source_classes
 from rpc_magic.serial.encoding import Encoding, intern_values, interned
-from rpc_magic.serial.locate import locate, type_constants
+from rpc_magic.serial.locate import locate, public_name, type_constants
 from rpc_magic.serial.tokens import registry
 
-__all__ = ["reduce_class", "reduce_newtype", "reduce_typevar"]
+__all__ = ["reduce_class", "reduce_forward", "reduce_newtype", "reduce_typevar"]
 
 _ENUM_MACHINERY = frozenset(
     [
@@ -54,8 +54,10 @@ def reduce_class(encoding: Encoding, cls: Any) -> Any:
         return NotImplemented  # pickle knows these
     if type(cls) is type and cls in type_constants:
         return build.attribute, ("types", type_constants[cls])
-    if locate(cls) is not None:
-        return NotImplemented
+    located = locate(cls)
+    if located is not None:
+        public = public_name(*located) if encoding.code == "source" else located
+        return NotImplemented if public == located else (build.attribute, public)
     if cls.__module__ == "builtins":
         return _interpreter_type(cls)
     token = registry.token(cls)
@@ -148,6 +150,17 @@ def reduce_typevar(_encoding: Encoding, variable: Any) -> Any:
         }
     token = registry.token(variable)
     return build_types.make_typevar, (type(variable), args, options, variable.__module__, token)
+
+
+def reduce_forward(_encoding: Encoding, forward: typing.ForwardRef) -> Any:
+    """By its text: it holds code that belongs to one version of Python."""
+    made = (
+        forward.__forward_arg__,
+        forward.__forward_is_argument__,
+        forward.__forward_module__,
+        forward.__forward_is_class__,
+    )
+    return build_types.make_forward, made
 
 
 def reduce_newtype(_encoding: Encoding, new: Any) -> Any:

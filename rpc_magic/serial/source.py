@@ -1,10 +1,11 @@
 """Functions as source, for a side that runs another Python minor version.
 
 The source of a function's cell or file is known to `linecache`. The function is found in it by name and
-line, and proven right by compiling it here and comparing the bytecode. What travels is that piece of source,
-the names of its free variables and its class; the receiver compiles it inside a factory, so that closures
-and ``super()`` find their cells, and takes the code out of it. Decorators and defaults are not run again:
-their results travel.
+line, and proven right by compiling it here and comparing the bytecode. What travels is that piece of source as
+it was written (what `ast.unparse` makes of it, older versions may not understand), the names of its free
+variables and its class; the receiver compiles it inside a factory, so that closures and ``super()`` find their
+cells, and takes the code out of it. Decorators and defaults are not run again: their results travel. The piece is
+remembered with the code made from it, so that this code, and what is nested in it, can travel on.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import pickle
 import sys
 import types
 import weakref
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from rpc_magic.errors import TransferError
 
@@ -26,10 +28,42 @@ _FACTORY = "__factory__"
 _FUTURE_FLAGS = 0x1FE0000
 """The bits of ``co_flags`` that ``from __future__`` sets; `compile` takes them as they are."""
 
+T = TypeVar("T")
+
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
-_packed: weakref.WeakKeyDictionary[types.CodeType, tuple[Any, ...]] = weakref.WeakKeyDictionary()
-# Equal code has equal source as far as it matters here.
+Packed = tuple[str, str, tuple[str, ...], str, str, int, int]
+"""What `make_code_from_source` takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """Source that code was made from: a file, or the piece of one that is a function."""
+
+    lines: list[str]
+    first: int = 1
+    is_file: bool = True
+    is_lambda: bool = False
+
+
+class _ByCode(Generic[T]):
+    """Remembers something of code objects, by identity: equal ones may differ in line or name, and die apart."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[weakref.ref[types.CodeType], T]] = {}
+
+    def get(self, code: types.CodeType) -> T | None:
+        entry = self._entries.get(id(code))
+        return entry[1] if entry is not None and entry[0]() is code else None
+
+    def set(self, code: types.CodeType, value: T) -> None:
+        key = id(code)
+        self._entries[key] = weakref.ref(code, lambda _: self._entries.pop(key, None)), value
+
+
+_packed: _ByCode[Packed] = _ByCode()
+_texts: _ByCode[_Text] = _ByCode()
+"""Of code that was made from a piece of source here."""
 
 
 class _NotFoundError(Exception):
@@ -134,6 +168,47 @@ def _imported_names(node: ast.AST) -> set[str]:
     return found - {"*"}
 
 
+def _parse(piece: str, name: str, line: int) -> _Function:
+    """Return a function's tree, stripped, with the line numbers that it has in its file.
+
+    Args:
+        piece: whole lines, indented as they are there; a lambda's own text.
+        name: its name.
+        line: the number of the first line.
+
+    Raises:
+        SyntaxError: this Python does not know the syntax.
+    """
+    tree: Any = _tree_of_piece(piece, line, is_lambda=name == "<lambda>")
+    return _strip(tree)
+
+
+def _tree_of_piece(piece: str, line: int, *, is_lambda: bool) -> ast.AST:
+    node: Any
+    if is_lambda:
+        above, node = 1, ast.parse(f"(\n{piece}\n)", mode="eval").body
+    elif piece[:1].isspace():
+        above, block = 1, ast.parse(f"if 1:\n{piece}").body[0]
+        node = block.body[0]  # type: ignore[attr-defined]  # it is the `if`
+    else:
+        above, node = 0, ast.parse(piece).body[0]
+    tree: ast.AST = ast.increment_lineno(node, line - 1 - above)
+    return tree
+
+
+def _piece_of(node: _Function, text: _Text) -> str:
+    assert node.end_lineno is not None
+    if getattr(node, "type_params", None):  # their syntax is newer than the oldest version
+        return ast.unparse(_strip(node))
+    whole = [*text.lines[node.lineno - text.first : node.end_lineno - text.first + 1]]
+    if not isinstance(node, ast.Lambda):
+        return "".join(whole)
+    # Columns count bytes of UTF-8.
+    whole[-1] = whole[-1].encode()[: node.end_col_offset].decode()
+    whole[0] = whole[0].encode()[node.col_offset :].decode()
+    return "".join(whole)
+
+
 def pack_source(code: types.CodeType) -> tuple[Any, ...]:
     """Return how a code object travels between different Python versions: a maker and its arguments.
 
@@ -145,37 +220,45 @@ def pack_source(code: types.CodeType) -> tuple[Any, ...]:
     """
     packed = _packed.get(code)
     if packed is None:
-        packed = _packed[code] = _extract(code)
+        packed = _extract(code)
+        _packed.set(code, packed)
     return make_code_from_source, packed
 
 
-def _extract(code: types.CodeType) -> tuple[Any, ...]:
-    lines = linecache.getlines(code.co_filename)
+def _extract(code: types.CodeType) -> Packed:
+    text = _texts.get(code) or _Text(linecache.getlines(code.co_filename))
     reason = (
         f"the other side runs another Python version, and there is no source of {code.co_qualname} to send"
     )
-    if not lines:
+    if not text.lines:
         raise pickle.PicklingError(reason)
     try:
-        tree = ast.parse("".join(lines))
+        tree = _tree_of(text)
     except SyntaxError:
         raise pickle.PicklingError(reason) from None
     flags = code.co_flags & _FUTURE_FLAGS
     parts = code.co_qualname.split(".")
     class_name = parts[-2] if len(parts) > 1 and parts[-2] != "<locals>" else ""
-    imports = [ast.Import(names=[ast.alias(name=name)]) for name in sorted(_imported_names(tree))]
+    names = sorted(_imported_names(tree)) if text.is_file else []
+    imports = [ast.Import(names=[ast.alias(name=name)]) for name in names]
     for node in _candidates(tree, code):
-        text, line = ast.unparse(_strip(node)), node.lineno
-        factory = _in_factory(node, code.co_freevars, class_name)
-        factory.body[:0] = imports
-        ast.fix_missing_locations(factory)
+        piece, line = _piece_of(node, text), node.lineno
         try:
+            factory = _in_factory(_parse(piece, code.co_name, line), code.co_freevars, class_name)
+            factory.body[:0] = imports
+            ast.fix_missing_locations(factory)
             again = _compile(factory, code.co_name, class_name, code.co_filename, flags)
         except (SyntaxError, _NotFoundError):
             continue
         if _is_same(again, code):
-            return text, code.co_name, code.co_freevars, class_name, code.co_filename, line, flags
+            return piece, code.co_name, code.co_freevars, class_name, code.co_filename, line, flags
     raise pickle.PicklingError(f"{reason} (its file has changed since it was defined)")
+
+
+def _tree_of(text: _Text) -> ast.AST:
+    """Return the tree of some source, with its own line numbers."""
+    joined = "".join(text.lines)
+    return ast.parse(joined) if text.is_file else _tree_of_piece(joined, text.first, is_lambda=text.is_lambda)
 
 
 def make_code_from_source(
@@ -196,10 +279,18 @@ def make_code_from_source(
         TransferError: this Python does not understand it.
     """
     try:
-        parsed: Any = ast.parse(text, mode="eval").body if name == "<lambda>" else ast.parse(text).body[0]
-        ast.increment_lineno(parsed, line - parsed.lineno)
-        code = _compile(_in_factory(parsed, free, class_name), name, class_name, file, flags)
+        code = _compile(
+            _in_factory(_parse(text, name, line), free, class_name), name, class_name, file, flags
+        )
     except (SyntaxError, _NotFoundError) as error:
         raise TransferError(name, "function", f"its source is not understood here: {error}") from error
-    _packed[code] = (text, name, free, class_name, file, line, flags)  # so that it can travel on, or home
+    _packed.set(code, (text, name, free, class_name, file, line, flags))  # so that it can travel on, or home
+    _remember(code, _Text(text.splitlines(keepends=True), line, is_file=False, is_lambda=name == "<lambda>"))
     return code
+
+
+def _remember(code: types.CodeType, text: _Text) -> None:
+    """Note where the functions nested in code come from."""
+    for inner in _codes(code):
+        _texts.set(inner, text)
+        _remember(inner, text)

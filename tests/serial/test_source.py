@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from rpc_magic import serial
 from rpc_magic.errors import TransferError
 from rpc_magic.serial import build, source
+from rpc_magic.serial.locate import public_name
 
 
 def _other_pythons():
@@ -203,6 +205,27 @@ def test_syntax_unknown_to_the_receiver():
     """Source that the receiver cannot parse gives an error that names the function."""
     with pytest.raises(TransferError, match="its source is not understood here"):
         source.make_code_from_source("def f(: pass", "f", (), "", "<cell>", 1, 0)
+
+
+def test_code_made_from_source_travels_on(notebook):
+    """What is nested in a function that came as source can be sent as source in turn, and equal code dies apart."""
+    notebook.run(
+        "def outer(n):\n    text = f'{n!r:>{4}}'\n    def inner(k): return text, n + k  # a comment\n    return inner"
+    )
+    for _ in range(2):
+        made = serial.decode(serial.encode(notebook["outer"], code="source"))
+        inner = serial.decode(serial.encode(made(1), code="source"))
+        assert inner(2) == ("   1", 3)
+        again = serial.decode(serial.encode(made, code="source"))
+        assert again(1)(2) == ("   1", 3)
+
+
+def test_public_names():
+    """A class of a private module is sent by its package's name, which other versions know as well."""
+    assert concurrent.futures.Future.__module__ == "concurrent.futures._base"
+    assert public_name("concurrent.futures._base", "Future") == ("concurrent.futures", "Future")
+    assert public_name("collections.abc", "Mapping") == ("collections.abc", "Mapping")
+    assert public_name("json._none", "x") == ("json._none", "x")
 
 
 def test_importable_functions_need_no_source():

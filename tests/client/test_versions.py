@@ -1,0 +1,94 @@
+"""Client and server of different versions of Python, with real interpreters, in both directions."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from live import SECONDS, served
+from pythons import MINORS, ROOT, python_of
+
+import rpc_magic
+from rpc_magic.runtime import launch
+
+CASES = Path(__file__).with_name("version_cases.py")
+
+
+@pytest.fixture(scope="module", params=MINORS, ids=lambda minor: f"3.{minor}")
+def other(request: pytest.FixtureRequest) -> str:
+    """Another version's interpreter."""
+    return python_of(request.param)
+
+
+@pytest.fixture(scope="module")
+def their_server(other: str) -> Iterator[str]:
+    """A server of the other version."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch.sys, "executable", other)
+        with served() as url:
+            patch.undo()
+            yield url
+
+
+def run_cases(python: str, url: str) -> str:
+    """Run `version_cases.py` with an interpreter; return what it printed."""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [python, str(CASES), url],
+        capture_output=True,
+        text=True,
+        env=environ,
+        timeout=4 * SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_client_of_this_version(their_server):
+    """Functions, classes, instances, closures, decorators and errors go to the other version and come back."""
+    lines = run_cases(sys.executable, their_server).splitlines()
+    assert lines[:-1] == []
+    assert int(lines[-1]) > 50
+
+
+def test_a_client_of_the_other_version(other, url):
+    """The same the other way round."""
+    lines = run_cases(other, url).splitlines()
+    assert lines[:-1] == []
+    assert int(lines[-1]) > 50
+
+
+def test_packages_of_this_version_are_not_used_there(their_server):
+    """The session is on the client's machine, but the client's installed packages are another Python's."""
+    with rpc_magic.connect(their_server) as conn:
+        path = conn.run("import sys, os; (sys.path, os.getcwd())").value
+        assert path[1] == str(Path.cwd())
+        mine = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        assert not [entry for entry in path[0] if mine in entry]
+
+
+def test_local_modules_travel_between_versions(their_server, tmp_path, monkeypatch):
+    """A module beside the program is compiled there from its source."""
+    (tmp_path / "mine_versions.py").write_text("import sys\ndef which(): return sys.version_info[:2]\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with rpc_magic.connect(their_server) as conn:
+        assert conn.run("import mine_versions\nmine_versions.which()").value != sys.version_info[:2]
+
+
+def test_remote_lines_are_those_of_the_source(their_server):
+    """A traceback names the lines as they were written, with their comments."""
+
+    def fails():
+        # a comment line, which no tree has
+
+        raise ValueError("there")  # this very line
+
+    with rpc_magic.connect(their_server) as conn:
+        with pytest.raises(ValueError, match="there") as caught:
+            conn.call(fails)
+        assert f"line {fails.__code__.co_firstlineno + 3}, in fails" in "".join(caught.value.__notes__)

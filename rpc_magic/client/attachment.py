@@ -76,7 +76,8 @@ class Attachment:
         session: its name.
         code: how functions travel: as source between different versions of Python.
         pong: what the supervisor last said of the session.
-        on_comm: takes messages of the session's widgets, on the thread that reads.
+        on_comm: takes messages of the session's widgets, on the thread that waits for their call; else on that which
+            reads.
         on_change: called on the I/O thread when `state` or `pong` has changed.
         modules: serves the user's own modules to the session.
     """

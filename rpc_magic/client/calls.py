@@ -29,6 +29,7 @@ class Waiter:
     """
 
     __slots__ = ("call", "end", "events")
+    waits = True
 
     def __init__(self) -> None:
         self.call = 0
@@ -40,7 +41,7 @@ class Waiter:
         """Something has come that has not been handled."""
         return not self.events.empty()
 
-    def output(self, message: messages.Output, buffers: list[memoryview]) -> None:
+    def output(self, message: messages.Output | messages.CommMessage, buffers: list[memoryview]) -> None:
         """I/O thread: something the call shows."""
         self.events.put((message, buffers))
 
@@ -65,11 +66,13 @@ class Call(concurrent.futures.Future[Any]):
     blocking calls on the same connection.
     """
 
+    waits = False
+
     def __init__(
         self,
         label: str,
         finish: Callable[[messages.Outcome, list[memoryview]], Any],
-        show: Callable[[messages.Output, list[memoryview]], None],
+        show: Callable[[messages.Message, list[memoryview]], None],
         stop: Callable[[int], None],
     ) -> None:
         super().__init__()
@@ -119,7 +122,7 @@ class Call(concurrent.futures.Future[Any]):
             return "pending"
         return "failed" if self.exception() is not None else "done"
 
-    def output(self, message: messages.Output, buffers: list[memoryview]) -> None:
+    def output(self, message: messages.Output | messages.CommMessage, buffers: list[memoryview]) -> None:
         """I/O thread: something the call shows."""
         with contextlib.suppress(Exception):
             self._show(message, buffers)

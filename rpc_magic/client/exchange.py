@@ -143,9 +143,15 @@ class Exchange:
             )
         waiter = Waiter()
 
+        def show_in_order(message: messages.Message, parts: list[memoryview]) -> None:
+            if isinstance(message, messages.CommMessage):
+                self._attachment.on_comm(message, parts)
+            else:
+                (show or self.show)(message, parts)
+
         def hooks() -> Hooks:
             return Hooks(
-                show or self.show,
+                show_in_order,
                 lambda reply: link.send(waiter.call, reply),
                 self.ask,
                 lambda: self.stop(link, waiter.call),

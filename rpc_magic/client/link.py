@@ -57,15 +57,17 @@ class Listener(Protocol):
 
     Attributes:
         call: its id.
+        waits: its caller waits, and takes what comes in order: the messages of widgets among what the call shows.
     """
 
     call: int
+    waits: bool
 
     @property
     def has_events(self) -> bool:
         """Something has come for it."""
 
-    def output(self, message: messages.Output, buffers: list[memoryview]) -> None:
+    def output(self, message: messages.Output | messages.CommMessage, buffers: list[memoryview]) -> None:
         """Something the call shows."""
 
     def finish(self, outcome: messages.Outcome, buffers: list[memoryview]) -> None:
@@ -281,7 +283,8 @@ class Link:
             self.on_question(message)
             return
         listener = self._listeners.get(call)
-        if listener is not None and isinstance(message, messages.Output):
+        kinds = (messages.Output, messages.CommMessage) if listener and listener.waits else messages.Output
+        if listener is not None and isinstance(message, kinds):
             listener.output(message, buffers)
         else:
             with contextlib.suppress(Exception):  # a broken sys.stdout here must not end the connection

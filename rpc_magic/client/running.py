@@ -82,6 +82,8 @@ def collect(
     for message in shown:
         if isinstance(message, messages.Stream):
             texts.setdefault(message.name, []).append(message.text)
+        elif isinstance(message, messages.ShownError):
+            texts["stderr"].append("\n".join((*message.lines, "")))
     result = Result(
         value=value,
         outputs=names,

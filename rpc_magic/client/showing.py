@@ -20,8 +20,10 @@ def show_plainly(message: messages.Message) -> None:
             stream = sys.stderr if name == "stderr" else sys.stdout
             stream.write(text)
             stream.flush()
-        case messages.Display(data, _, _, update) if not update:
+        case messages.Display(data, _, _, False) | messages.Page(data):
             sys.stdout.write(f"{data.get('text/plain', '')}\n")
+        case messages.ShownError(_, _, lines):
+            sys.stderr.write("\n".join((*lines, "")))
 
 
 def answer_prompt(message: messages.InputRequest, reply: Reply) -> None:

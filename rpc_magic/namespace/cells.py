@@ -24,6 +24,8 @@ class CellNames:
         deletes: names it may delete; they count as read, since they must be there.
         star_imports: modules of which it imports every public name, as written (``..a`` for relative ones).
         dynamic: it reads or binds names that the text does not show (``eval(text)``, ``%run``).
+        asks: names of which help is asked (``x?``), and that it does not bind before; no reads.
+        asks_all: it lists the names that there are (``%who``).
         all_outputs: it uses ``Out`` other than by a literal index; otherwise ``_5`` stands for ``Out[5]``.
     """
 
@@ -33,6 +35,8 @@ class CellNames:
     star_imports: tuple[str, ...]
     dynamic: bool
     all_outputs: bool = False
+    asks: frozenset[str] = frozenset()
+    asks_all: bool = False
 
 
 def cell_names(source: str, *, filename: str = "<cell>") -> CellNames:
@@ -64,6 +68,8 @@ def cell_names_of_tree(tree: ast.Module) -> CellNames:
         star_imports=tuple(walk.star_imports),
         dynamic=walk.is_dynamic,
         all_outputs=walk.reads_outputs,
+        asks=frozenset(walk.asks),
+        asks_all=walk.asks_all,
     )
 
 

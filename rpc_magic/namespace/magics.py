@@ -40,7 +40,10 @@ _TEXT_ONLY = frozenset({
 })  # fmt: skip
 
 # Help is answered from where the object is; it is no mention (design, section 4).
-_HELP = frozenset({"pinfo", "pinfo2", "pdoc", "pdef", "psource", "pfile", "psearch", "who", "who_ls", "whos"})
+_HELP = frozenset({"pinfo", "pinfo2", "pdoc", "pdef", "psource", "pfile", "psearch"})
+
+# These list all names; that is no mention of them either.
+_LISTS = frozenset({"who", "who_ls", "whos"})
 
 # These read or bind names that their text does not show.
 _DYNAMIC = frozenset({"edit", "load", "loadpy", "macro", "pylab", "recall", "rep", "rerun", "reset",
@@ -64,6 +67,8 @@ class MagicUse:
         binds: names bound besides.
         deletes: names deleted.
         is_dynamic: other names may be read or bound.
+        asks: names of which help is asked.
+        asks_all: all names are listed.
     """
 
     expressions: tuple[str, ...] = ()
@@ -74,6 +79,8 @@ class MagicUse:
     binds: tuple[str, ...] = ()
     deletes: tuple[str, ...] = ()
     is_dynamic: bool = False
+    asks: tuple[str, ...] = ()
+    asks_all: bool = False
 
 
 def magic_use(name: str, line: str, body: str | None = None) -> MagicUse:
@@ -84,8 +91,10 @@ def magic_use(name: str, line: str, body: str | None = None) -> MagicUse:
         line: the rest of its line.
         body: the lines below it, for a cell magic; None for a line magic.
     """
+    if name in _LISTS:
+        return MagicUse(asks_all=True)
     if name in _HELP:
-        return MagicUse()
+        return MagicUse(asks=tuple(_NAMES.findall(line)[:1]))
     expansions = (*expressions_in(line), *expressions_in(body or ""))
     special = _special(name, line)
     if special is not None:

@@ -80,6 +80,8 @@ def _apply(walk: Walk, use: MagicUse) -> None:
     walk.binds.update(module.mangled(name) for name in use.binds)
     walk.deletes.update(use.deletes)
     walk.is_dynamic |= use.is_dynamic
+    walk.asks.update(name for name in use.asks if name not in walk.settled)
+    walk.asks_all |= use.asks_all
 
 
 def _evaluate(walk: Walk, expressions: list[str] | tuple[str, ...]) -> None:

@@ -43,6 +43,8 @@ class Walk:
         reads: names read so far.
         binds: names bound at module scope so far.
         deletes: names deleted so far.
+        asks: names of which help was asked so far.
+        asks_all: all names were listed.
         star_imports: modules of which every public name was imported.
         is_dynamic: names were read or bound that the text does not show.
         reads_outputs: the history of outputs was used other than by a literal index.
@@ -53,14 +55,16 @@ class Walk:
     """
 
     __slots__ = (
-        "_waiting", "binds", "deletes", "is_deferred", "is_dynamic", "reads", "reads_outputs", "scope",
-        "settled", "star_imports", "under_construction",
+        "_waiting", "asks", "asks_all", "binds", "deletes", "is_deferred", "is_dynamic", "reads", "reads_outputs",
+        "scope", "settled", "star_imports", "under_construction",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.reads: set[str] = set()
         self.binds: set[str] = set()
         self.deletes: set[str] = set()
+        self.asks: set[str] = set()
+        self.asks_all = False
         self.star_imports: list[str] = []
         self.is_dynamic = False
         self.reads_outputs = False

@@ -16,6 +16,7 @@ from rpc_magic.notebook.config import Config
 from rpc_magic.notebook.errors import UsageError
 from rpc_magic.notebook.registry import Registry, Server
 from rpc_magic.notebook.render import show_here
+from rpc_magic.notebook.results import ResultHook
 from rpc_magic.notebook.sync import Plan, explain_missing, note_sent, plan_automatic, plan_explicit
 from rpc_magic.wire import messages
 from rpc_magic.wire.handshake import Role
@@ -47,11 +48,13 @@ class Runner:
         config: the notebook's settings.
 
     Attributes:
+        results: shows the values of cells.
         settle: called before a cell's results are bound, to bind those of background cells that ended before it.
     """
 
     def __init__(self, shell: Any, registry: Registry, config: Config) -> None:
         self.shell, self.registry, self.config = shell, registry, config
+        self.results = ResultHook(shell)
         self.settle: Callable[[], None] = lambda: None
 
     def run_cell(self, server: Server, cell: str, options: CellOptions) -> Any:
@@ -61,9 +64,10 @@ class Runner:
             Exception: the cell's own.
             TransferError: a variable that it names cannot travel; nothing was run.
         """
+        self.results.begin()
         plan = self.plan(server, cell, options)
         run = self._send(server, self.request(cell, options, plan), plan, options.timeout)
-        return self.finish(server, plan, run)
+        return self.results.expect(self.finish(server, plan, run))
 
     def run_expression(self, server: Server, text: str, *, timeout: float | None = None) -> Any:
         """Evaluate an expression and return its value; one that cannot be had here is returned as placeholder.
@@ -120,6 +124,7 @@ class Runner:
             parent=parent_of(self.shell),
             line_offset=lines_above(self.shell, cell),
             eager=self.config.eager,
+            number=number_of(self.shell),
         )
 
     def _send(self, server: Server, request: messages.RunCell, plan: Plan, timeout: float | None) -> Run:
@@ -127,7 +132,7 @@ class Runner:
             run = server.connection.run_cell(
                 request,
                 plan.inputs,
-                lambda message: show_here(self.shell, message),
+                lambda message: show_here(self.shell, message, self.results),
                 timeout,
                 carry=plan.carry,
             )
@@ -184,6 +189,12 @@ def parent_of(shell: Any) -> bytes:
         return json.dumps({**slim, "content": {}}, default=str).encode()
     except Exception:  # noqa: BLE001 - without it, only the packages that ask for it miss it
         return b""
+
+
+def number_of(shell: Any) -> int:
+    """Return the number of the running cell in the notebook; 0 where it is not known."""
+    history = getattr(getattr(shell, "history_manager", None), "input_hist_parsed", None) or [""]
+    return len(history) - 1
 
 
 def lines_above(shell: Any, cell: str) -> int:

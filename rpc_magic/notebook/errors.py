@@ -71,7 +71,7 @@ def prepare(error: BaseException) -> BaseException:
 
 
 class TracebackHook:
-    """Shows remote syntax errors, exception groups and usage errors, of which IPython asks no rendering.
+    """Shows remote syntax errors and exception groups, of which IPython asks no rendering.
 
     Args:
         shell: IPython's shell; its `showtraceback` is wrapped until `remove`.
@@ -89,7 +89,7 @@ class TracebackHook:
 
     def _show(self, exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:
         error: BaseException | None = exc_tuple[1] if exc_tuple else sys.exc_info()[1]
-        is_special = isinstance(error, (SyntaxError, BaseExceptionGroup)) or type(error) is IPythonUsageError
+        is_special = isinstance(error, (SyntaxError, BaseExceptionGroup))
         if error is not None and is_special and hasattr(error, RECORD):
             sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
             self._shell._showtraceback(type(error), error, rendered(error) or [])  # noqa: SLF001 - the front end's hook

@@ -62,6 +62,7 @@ class Extension:
             self.disconnect(name)
         self._hook.remove()
         self._asking.remove()
+        self.runner.results.remove()
         with contextlib.suppress(ValueError):
             self.shell.ast_transformers.remove(self._mentions)
         for namespace in (self.shell.user_ns, self.shell.user_ns_hidden):

@@ -10,7 +10,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from IPython.core import page
+
 from rpc_magic.notebook.relay import is_on_page
+from rpc_magic.notebook.results import ResultHook
 from rpc_magic.wire import messages
 
 __all__ = ["background_show", "show_here"]
@@ -20,12 +23,13 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 Show = Callable[[messages.Message], None]
 
 
-def show_here(shell: Any, message: messages.Message) -> None:
+def show_here(shell: Any, message: messages.Message, results: ResultHook | None = None) -> None:
     """Show a message of a call that is waited for, so that ``%%capture`` and ``with output:`` work.
 
     Args:
         shell: IPython's shell.
         message: an output message; others are ignored.
+        results: shows results of the running cell; without it they are shown as displays.
     """
     match message:
         case messages.Stream(name, text):
@@ -36,8 +40,17 @@ def show_here(shell: Any, message: messages.Message) -> None:
             shell.display_pub.publish(
                 data=_shown(data), metadata=metadata, transient=transient, update=update
             )
-        case messages.ExecuteResult(data, metadata, _):
-            shell.display_pub.publish(data=data, metadata=metadata)
+        case messages.ExecuteResult(data, metadata, _, is_value):
+            if results is not None:
+                results.show(message)
+            elif not is_value:
+                shell.display_pub.publish(data=data, metadata=metadata)
+        case messages.ShownError():
+            shell._showtraceback(_type_named(message.type_name), message.message, list(message.lines))  # noqa: SLF001 - the front end's hook
+        case messages.Page(data):
+            page.page(data)
+        case messages.NextInput(text, replace):
+            shell.set_next_input(text, replace=replace)
         case messages.ClearOutput(wait):
             shell.display_pub.clear_output(wait)
 
@@ -62,8 +75,12 @@ def background_show(shell: Any) -> Show:
             case messages.Display(data, metadata, transient, update):
                 kind = "update_display_data" if update else "display_data"
                 content = {"data": _shown(data), "metadata": metadata, "transient": transient}
-            case messages.ExecuteResult(data, metadata, _):
+            case messages.ExecuteResult(data, metadata, _, False):
                 kind, content = "display_data", {"data": data, "metadata": metadata, "transient": {}}
+            case messages.ShownError(type_name, text, lines):
+                kind, content = "error", {"ename": type_name, "evalue": text, "traceback": list(lines)}
+            case messages.Page(data):
+                kind, content = "display_data", {"data": data, "metadata": {}, "transient": {}}
             case messages.ClearOutput(wait):
                 kind, content = "clear_output", {"wait": wait}
             case _:
@@ -71,6 +88,11 @@ def background_show(shell: Any) -> Show:
         session.send(socket, kind, content, parent=parent, ident=kind.encode())
 
     return show
+
+
+def _type_named(name: str) -> type:
+    """Return a class for an error of which only the name is known."""
+    return type(name, (Exception,), {})
 
 
 def _shown(data: dict[str, Any]) -> dict[str, Any]:

@@ -146,8 +146,9 @@ def plan_automatic(
     """
     names = names_in(text)
     server.current_ticket()
-    values = reachable(sorted(names.reads), namespace, server.reads)
-    if names.dynamic:
+    # Help is asked of what is here, too: it is answered where the cell runs.
+    values = reachable(sorted(names.reads | names.asks), namespace, server.reads)
+    if names.dynamic or names.asks_all:
         everything = [name for name in namespace if not name.startswith("_")]
         values.update(reachable(everything, namespace, server.reads))
     plan = _Builder(namespace, server, registry)

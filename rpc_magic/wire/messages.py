@@ -63,6 +63,7 @@ class RunCell(Message, tag=4, frozen=True):
         line_offset: lines above `source` in the notebook's cell (1 for the magic's own line).
         expression: `source` is one expression whose value is the outcome; it makes no history entry.
         eager: pickled bytes up to which plain values come back by themselves; -1 for the session's own limit.
+        number: the cell's number in the notebook, which it gets in the session as well; 0 leaves it to the session.
     """
 
     source: str
@@ -74,6 +75,7 @@ class RunCell(Message, tag=4, frozen=True):
     line_offset: int = 0
     expression: bool = False
     eager: int = -1
+    number: int = 0
 
 
 class Push(Message, tag=5, frozen=True):
@@ -269,11 +271,15 @@ class ClearOutput(Output, tag=42, frozen=True):
 
 
 class ExecuteResult(Output, tag=43, frozen=True):
-    """The MIME bundle of the value of a cell's last expression."""
+    """The MIME bundle of the value of an expression, where it is shown among what else the call shows.
+
+    `is_value`: the value is the cell's own, which the outcome brings. `data` is empty when it has shown itself.
+    """
 
     data: dict[str, Any]
     metadata: dict[str, Any]
     execution_count: int
+    is_value: bool = False
 
 
 class InputRequest(Output, tag=44, frozen=True):
@@ -281,6 +287,27 @@ class InputRequest(Output, tag=44, frozen=True):
 
     prompt: str
     password: bool = False
+
+
+class ShownError(Output, tag=45, frozen=True):
+    """An error that was shown and did not end the call, as that of a nested cell. `lines` may have ANSI colours."""
+
+    type_name: str
+    message: str
+    lines: tuple[str, ...]
+
+
+class Page(Output, tag=46, frozen=True):
+    """A text for the pager, as ``?`` gives it; it is no part of what the cell shows."""
+
+    data: dict[str, Any]
+
+
+class NextInput(Output, tag=47, frozen=True):
+    """A text for the next cell; with `replace`, for the one that runs."""
+
+    text: str
+    replace: bool = False
 
 
 # ---------------------------------------------------------------- worker to client: ends of calls
@@ -476,6 +503,9 @@ Answer = (
     | ClearOutput
     | ExecuteResult
     | InputRequest
+    | ShownError
+    | Page
+    | NextInput
     | Returned
     | Kept
     | Failed

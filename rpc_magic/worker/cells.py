@@ -1,8 +1,7 @@
 """Runs cells and expressions in a session's shell, and says how they ended.
 
-A cell runs as a kernel runs it. Two things differ: the value of its last expression is handed to the caller
-as an object (`render` makes its MIME bundle), and an error is handed to the caller as a record instead of
-being printed.
+A cell runs as a kernel runs it. Two things differ: the value of its last expression is, besides being shown,
+handed to the caller as an object, and an error is handed to the caller as a record instead of being printed.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from rpc_magic.wire.messages import ErrorRecord
+from rpc_magic.wire.messages import ErrorRecord, ExecuteResult
 from rpc_magic.worker.bundles import plain
 from rpc_magic.worker.shell import ZMQInteractiveShell
 from rpc_magic.worker.stepping import GatedAwaitable
@@ -38,6 +37,7 @@ class CellResult:
         record: the error as text.
         value: the value of its last expression.
         has_value: there is one, it is not None and not silenced.
+        shown: what was shown of it; None for the value of an expression that is no cell.
         silenced: the cell ends in a semicolon.
     """
 
@@ -46,6 +46,7 @@ class CellResult:
     record: ErrorRecord | None = None
     value: object = None
     has_value: bool = False
+    shown: ExecuteResult | None = None
     silenced: bool = False
 
 
@@ -68,7 +69,7 @@ async def run_cell(
     """
     shell.set_parent(parent or {})
     result = CellResult(shell.execution_count)
-    shell.taken.clear()
+    shell.take_value()
     quiet_depth, shell.quiet_depth = shell.quiet_depth, shell.depth + 1
     shell.takes_value = shell.ast_node_interactivity in _ONE_VALUE
     try:
@@ -76,13 +77,10 @@ async def run_cell(
     finally:
         shell.quiet_depth = quiet_depth
         shell.takes_value = False
-    if shell.taken:
-        *others, result.value = shell.taken
+    taken = shell.take_value()
+    if taken is not None:
+        result.value, result.shown = taken
         result.has_value = True
-        for value in others:  # of explicit calls of sys.displayhook
-            shell.displayhook.show(value)
-        shell.taken.clear()
-        _forget_figure(shell, result.value)
     result.silenced = not result.has_value and _is_silenced(shell, source)
     _finish(shell, result, error)
     return result
@@ -205,8 +203,8 @@ def _run_now(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def _run_in_task(shell: ZMQInteractiveShell, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine as a task of its own, which a SIGINT cancels while it waits."""
-    task = asyncio.ensure_future(coroutine)
+    """Run a coroutine as a task of its own, which a SIGINT cancels while it waits; context variables stay set."""
+    task = asyncio.get_running_loop().create_task(coroutine, context=shell.context)
     shell.gate.set_task(task)
     try:
         outcome = await task
@@ -276,14 +274,3 @@ def _is_silenced(shell: ZMQInteractiveShell, source: str) -> bool:
         return bool(shell.displayhook.semicolon_at_end_of_expression(source))
     except Exception:  # noqa: BLE001 - a text that cannot be tokenized is not silenced
         return False
-
-
-def _forget_figure(shell: ZMQInteractiveShell, value: object) -> None:
-    """Keep a figure that is the cell's value from being shown a second time at its end."""
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    figure_module = sys.modules.get("matplotlib.figure")
-    inline = sys.modules.get("matplotlib_inline.config")
-    if pyplot is None or figure_module is None or inline is None:
-        return
-    if isinstance(value, figure_module.Figure) and inline.InlineBackend.instance(parent=shell).close_figures:
-        pyplot.close(value)

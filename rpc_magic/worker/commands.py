@@ -1,8 +1,8 @@
-"""Runs ``!command`` for a session: output live through ``sys.stdout``, Stop ends it.
+r"""Runs ``!command`` for a session: output live through ``sys.stdout``, Stop ends it.
 
-The command gets a pseudo-terminal for its output, so that it writes by lines and not by blocks of 4 KiB, and
-nothing as its input. It runs in a process group of its own, which Stop interrupts, and ends if that is not
-enough.
+The command gets a pseudo-terminal for its output, so that it writes by lines and not by blocks of 4 KiB, in columns
+and with ``\r\n`` as a notebook's kernel has it, and nothing as its input. It runs in a process group of its own,
+which Stop interrupts, and ends if that is not enough.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["run_command"]
 
 _PATIENCE = 1.0  # seconds that an interrupted command has to end before it is killed
 _LAST_WORDS = 0.1  # seconds for what an ended command wrote to come out of the pseudo-terminal
-_ROWS, _COLUMNS = 40, 120
+_ROWS, _COLUMNS = 24, 80  # as a kernel's
 _CHUNK = 64 * 1024  # bytes read at once
 
 
@@ -73,9 +73,6 @@ def _open_terminal() -> tuple[int, int]:
         reader, writer = os.openpty()
     except OSError:
         return os.pipe()
-    settings = termios.tcgetattr(writer)
-    settings[1] &= ~termios.OPOST  # newlines stay newlines
-    termios.tcsetattr(writer, termios.TCSANOW, settings)
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
     return reader, writer
 

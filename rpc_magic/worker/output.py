@@ -79,12 +79,14 @@ class Outputs:
 
     Attributes:
         gate: whose mask protects our own work on the main thread from SIGINT.
+        sync: waits until what was written to the file descriptors 1 and 2 has been shown; main thread.
     """
 
     def __init__(self, sink: Sink, ask: Ask) -> None:
         self._sink = sink
         self._ask = ask
         self.gate = InterruptGate()
+        self.sync: Callable[[], None] = lambda: None
         self._call: ContextVar[int] = ContextVar("rpc_magic_call")
         self._last = 0
         self._is_forked = False
@@ -145,6 +147,8 @@ class Outputs:
         if self._is_forked:
             if isinstance(message, messages.Display):
                 self.write("stdout", f"{message.data.get('text/plain', '')}\n")
+            elif isinstance(message, messages.ShownError):
+                self.write("stderr", "\n".join((*message.lines, "")))
             return
         with self.gate.masked(), self._sending:
             self.flush()

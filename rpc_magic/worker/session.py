@@ -294,6 +294,8 @@ class Session:
                 before = Before(self.namespace, request.watch if request.automatic else ())
         except BaseException as error:  # noqa: BLE001 - a variable that cannot be loaded, or Stop; no cell was run
             return self.failure(error)
+        if request.number:
+            self.shell.continue_at(request.number)
         run = run_expression if request.expression else run_cell
         result = await run(self.shell, request.source, parent=parent, line_offset=request.line_offset)
         if request.automatic and request.outputs is None:
@@ -352,7 +354,8 @@ class Session:
         if result.has_value:
             value_here = serial.is_eager(result.value, limit)
             if not value_here:
-                data, metadata = render(self.shell, result.value)
+                shown = result.shown
+                data, metadata = (shown.data, shown.metadata) if shown else render(self.shell, result.value)
                 info = msgspec.structs.replace(self._keep(result.value), bundle=data, metadata=metadata)
         if self._plain:
             return self._done_plain(result, began, names, kept, info, deleted)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Any
 
 from IPython.core import page
@@ -25,6 +25,8 @@ from IPython.paths import get_ipython_dir
 from traitlets import Type
 from traitlets.config import Config
 
+from rpc_magic.wire import messages
+from rpc_magic.worker.bundles import plain
 from rpc_magic.worker.commands import run_command
 from rpc_magic.worker.comms import Comms
 from rpc_magic.worker.interrupts import InterruptGate
@@ -32,7 +34,7 @@ from rpc_magic.worker.output import Outputs
 from rpc_magic.worker.shellparts import CellCompiler, Exiter, ZMQDisplayPublisher, ZMQShellDisplayHook
 from rpc_magic.worker.standin import SessionKernel, announce
 from rpc_magic.worker.stepping import GatedAwaitable
-from rpc_magic.worker.tracebacks import hide_own_frames, render_error
+from rpc_magic.worker.tracebacks import hide_own_frames, render_error, text_of
 
 __all__ = ["ZMQInteractiveShell", "make_shell"]
 
@@ -57,7 +59,8 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
         outputs: where it shows things.
         gate: guards user code.
         kernel: what packages take for the kernel.
-        takes_value: the value of the running cell's last expression is kept in `taken`, not shown.
+        context: context variables that user code sets are set in it; None has each cell with ``await`` use a copy.
+        takes_value: the value of the running cell's last expression is kept in `taken`, with what was shown of it.
         quiet_depth: errors at this depth of nested cells are not shown; 0 shows all.
         advise: has an error say what to do about it.
     """
@@ -72,8 +75,9 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
 
     def __init__(self, outputs: Outputs, gate: InterruptGate, **options: Any) -> None:
         self.outputs, self.gate = outputs, gate
+        self.context: Context | None = None
         self.takes_value = False
-        self.taken: list[object] = []
+        self.taken: tuple[object, messages.ExecuteResult] | None = None
         self.depth = 0
         self.quiet_depth = 0
         self.advise: Callable[[BaseException], None] = lambda _: None
@@ -96,22 +100,22 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
         """Do not mix in the packages of the environment that VIRTUAL_ENV names: they may be another Python's."""
 
     def init_hooks(self) -> None:
-        """Show pages (of ``?``) as displays."""
+        """Show pages (of ``?``) in the notebook's pager."""
         super().init_hooks()
         self.set_hook("show_in_pager", page.as_hook(self._show_page), 99)
 
     def _show_page(self, text: Any, *_: object, **__: object) -> None:
         data = text if isinstance(text, dict) else {"text/plain": str(text)}
-        self.display_pub.publish(data)
+        self.outputs.publish(messages.Page(plain(data)))
 
     def enable_gui(self, gui: str | None = None) -> None:
         """Refuse GUI loops: there is no screen."""
         if gui not in _NO_GUI:
             raise UsageError(f"a remote session has no screen for {gui!r}; use %matplotlib inline")
 
-    def set_next_input(self, s: str, replace: bool = False) -> None:  # noqa: ARG002 - IPython's signature
-        """Show the text that IPython would put into the next cell."""
-        self.display_pub.publish({"text/plain": s})
+    def set_next_input(self, s: str, replace: bool = False) -> None:
+        """Put a text into the notebook's next cell."""
+        self.outputs.publish(messages.NextInput(s, bool(replace)))
 
     def ask_exit(self) -> None:
         """End the cell."""
@@ -155,6 +159,19 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
         self._parent.set(parent)
 
     # ------------------------------------------------------------------ running code
+
+    def take_value(self) -> tuple[object, messages.ExecuteResult] | None:
+        """Return the value of the cell that has run, with what was shown of it, and forget it."""
+        taken, self.taken = self.taken, None
+        return taken
+
+    def continue_at(self, number: int) -> None:
+        """Give the next cell a number; ``In`` has empty texts for those between, which ran elsewhere."""
+        self.execution_count = number
+        history = self.history_manager
+        for texts in (history.input_hist_parsed, history.input_hist_raw):
+            del texts[number:]
+            texts.extend([""] * (number - len(texts)))
 
     async def run_cell_async(self, *arguments: Any, **options: Any) -> Any:
         """Run a cell, counting how deep cells are nested."""
@@ -248,10 +265,9 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
         if not self._goes_back(sys._getframe(1)):  # noqa: SLF001 - see showtraceback
             self.showtraceback()
 
-    def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:  # noqa: ARG002 - IPython's signature
-        text = "\n".join(stb)
+    def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:
         # Not by sys.stderr: a cell that captures its output (%%capture) must not hide an error.
-        self.outputs.write("stderr", text if text.endswith("\n") else text + "\n")
+        self.outputs.publish(messages.ShownError(etype.__name__, text_of(evalue), tuple(map(str, stb))))
 
     def _goes_back(self, caller: Any) -> bool:
         """Tell whether the machinery of the cell that `cells` runs is what wants to show an error."""
@@ -285,6 +301,7 @@ def make_shell(outputs: Outputs, gate: InterruptGate) -> ZMQInteractiveShell:
     _route_thread_errors()
     shell.comms = comms
     shell.kernel = SessionKernel(shell, comms.manager)
+    shell.extension_manager.load_extension("storemagic")  # as every IPython program does
     return shell
 
 

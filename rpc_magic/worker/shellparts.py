@@ -11,7 +11,8 @@ from IPython.core.displaypub import DisplayPublisher
 
 from rpc_magic.wire import messages
 from rpc_magic.worker.bundles import plain
-from rpc_magic.worker.tracebacks import CELL_LABEL
+from rpc_magic.worker.cellnames import cell_file
+from rpc_magic.worker.tracebacks import CELL_LABEL, CELL_NUMBERS
 
 __all__ = ["CellCompiler", "Exiter", "ZMQDisplayPublisher", "ZMQShellDisplayHook"]
 
@@ -28,13 +29,20 @@ class CellCompiler(CachingCompiler):  # type: ignore[misc]  # IPython is not typ
         super().__init__()
         self.shifted: tuple[str, int] | None = None
         self._shifted_name = ""
+        self._filename_map = CELL_NUMBERS
+
+    def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:  # noqa: ARG002 - IPython's signature
+        """Return the name of a cell's file, as a kernel names it."""
+        return cell_file(
+            raw_code.removesuffix("\n")
+        )  # with which a magic's text ends, and a plain cell's does not
 
     def cache(self, transformed_code: str, number: int = 0, raw_code: str | None = None) -> str:
         """Register a cell's source lines under a name, for tracebacks."""
         if self.shifted is None or self.shifted[0] is not transformed_code:
             return str(super().cache(transformed_code, number, raw_code))
         lines = "\n" * self.shifted[1]
-        name = str(super().cache(lines + transformed_code, number, raw_code))
+        name = str(super().cache(lines + transformed_code, number, raw_code or transformed_code))
         self._shifted_name = name
         return name
 
@@ -87,27 +95,25 @@ class ZMQDisplayPublisher(DisplayPublisher):  # type: ignore[misc]  # IPython is
 
 
 class ZMQShellDisplayHook(DisplayHook):  # type: ignore[misc]  # IPython is not typed here
-    """Takes the value of a cell's last expression, for the cell's outcome; shows that of a nested cell."""
+    """Shows the value of a cell's last expression, and takes it for the cell's outcome unless the cell is nested."""
 
     def __call__(self, result: object = None) -> None:
-        """Set ``_``, ``Out`` and their relatives as IPython does, and keep or show the value."""
+        """Set ``_``, ``Out`` and their relatives as IPython does, and show the value."""
         self.check_for_underscore()
         if result is None or self.quiet():
             return
+        data, metadata = self.compute_format_data(result)
         self.update_user_ns(result)
         self.fill_exec_result(result)
-        if self.shell.takes_value:
-            self.shell.taken.append(result)
-        else:
-            self.show(result)
-
-    def show(self, result: object) -> None:
-        """Show a value as a cell's result."""
-        data, metadata = self.compute_format_data(result)
-        if data:
-            self.shell.outputs.publish(
-                messages.ExecuteResult(plain(data), plain(metadata or {}), self.prompt_count)
-            )
+        is_value = self.shell.takes_value
+        shown = messages.ExecuteResult(plain(data), plain(metadata or {}), self.prompt_count, is_value)
+        if is_value:
+            self.shell.taken = (result, shown)
+        if is_value:
+            with self.shell.gate.masked():
+                self.shell.outputs.sync()
+        if is_value or data:
+            self.shell.outputs.publish(shown)
 
 
 class Exiter(ExitAutocall):  # type: ignore[misc]  # IPython is not typed here

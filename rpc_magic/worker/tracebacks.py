@@ -19,10 +19,13 @@ from IPython.core.error import UsageError
 
 from rpc_magic.wire.messages import ErrorRecord
 from rpc_magic.worker.bundles import plain_text
+from rpc_magic.worker.cellnames import FILE_NAME
 
-__all__ = ["CELL_LABEL", "error_record", "hide_own_frames", "render_error"]
+__all__ = ["CELL_LABEL", "CELL_NUMBERS", "error_record", "hide_own_frames", "render_error", "text_of"]
 
 CELL_LABEL = "Remote cell"
+CELL_NUMBERS: dict[str, int] = {}
+"""The numbers of this process's cells by the names of their files; the shell's compiler fills it."""
 LARGEST_TEXT = 1024 * 1024  # characters of one text of a record; a notebook cannot show more usefully
 _OWN_FOLDER = str(Path(__file__).resolve().parents[1]) + "/"
 # IPython's machinery around the user's code: (end of the file's name, functions).
@@ -31,7 +34,7 @@ _HIDDEN = (
     ("IPython/core/compilerop.py", frozenset({"ast_parse"})),
     ("/codeop.py", frozenset({"__call__"})),
 )
-_CELL_FILE = re.compile(r'File "<ipython-input-(\d+)-[0-9a-f]{12}>"')
+_CELL_FILE = re.compile(rf'File "({FILE_NAME.pattern})"')
 _UNPRINTABLE = "<the text of this exception could not be made>"
 _STOPS = (StopIteration, StopAsyncIteration)
 
@@ -47,7 +50,7 @@ def error_record(error: BaseException, *, shell: Any = None) -> ErrorRecord:
         The record; texts over `LARGEST_TEXT` characters are cut, with a mark.
     """
     _quietly(hide_own_frames, error)
-    message = _cut(_text_of(error))
+    message = _cut(text_of(error))
     plain = _quietly(_plain_traceback, error) or f"{_name_of(error)}: {message}\n"
     rendered: tuple[str, ...] = ()
     if shell is not None:
@@ -161,14 +164,20 @@ def _name_of(error: BaseException) -> str:
     return name if module in {"builtins", "__main__", None} else f"{module}.{name}"
 
 
-def _text_of(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """Return an exception's text, or a sentence where it has none to give."""
     text = _quietly(str, error)
     return _UNPRINTABLE if text is None else plain_text(text)
 
 
 def _plain_traceback(error: BaseException) -> str:
     text = "".join(traceback.format_exception(error))
-    return _CELL_FILE.sub(rf"{CELL_LABEL} In[\1]", text)
+    return _CELL_FILE.sub(_label, text)
+
+
+def _label(match: re.Match[str]) -> str:
+    number = CELL_NUMBERS.get(match[1])
+    return match[0] if number is None else f"{CELL_LABEL} In[{number}]"
 
 
 def _quietly(function: Any, *arguments: Any) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import ctypes
 import itertools
 import threading
@@ -72,6 +73,7 @@ class Worker:
         self._page = page
         self._own = own
         self._loop = asyncio.new_event_loop()
+        self._context = contextvars.copy_context()  # what a call sets in it, the next one finds
         self._channel: FrameSocket | None = None
         self._queue: deque[tuple[int, messages.Request, list[memoryview]]] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -88,6 +90,8 @@ class Worker:
         self._outputs = Outputs(self._send, self._ask)
         self._outputs.install()
         self._shell = make_shell(self._outputs, self._gate)
+        self._shell.context = self._context
+        self._outputs.sync = self._sync_descriptors
         self._comms: Comms = self._shell.comms
         settings = WorkerSettings()
         self._questions = Questions(
@@ -213,13 +217,16 @@ class Worker:
 
     def run_queue(self) -> None:
         """Run what is queued, in order, until something has to be awaited. Main thread only."""
+        self._context.run(self._run_queue)
+
+    def _run_queue(self) -> None:
         while self._queue and self._task is None:
             call, request, buffers = self._queue.popleft()
             token = self._begin(call)
             answer = self._session.handle(request, buffers)
             del buffers
             if answer is not None and not isinstance(answer, tuple):
-                self._task = self._loop.create_task(self._finish(call, answer))
+                self._task = self._loop.create_task(self._finish(call, answer), context=self._context)
                 self._outputs.leave(token)
                 return
             self._outputs.leave(token)

@@ -241,3 +241,13 @@ def test_tree_is_left_alone() -> None:
 def test_prelude_index(source: str, index: int) -> None:
     """A statement put there comes after everything that must be first."""
     assert prelude_index(ast.parse(source)) == index
+
+
+def test_help() -> None:
+    """A name that help is asked of is no read, and known; %who lists all names."""
+    names = cell_names(
+        "get_ipython().run_line_magic('pinfo', 'x.y')\nz = 1\nget_ipython().run_line_magic('pinfo2', 'z')"
+    )
+    assert (names.reads, names.asks, names.asks_all) == (frozenset(), {"x"}, False)
+    names = cell_names("get_ipython().run_line_magic('whos', 'int')")
+    assert (names.reads, names.asks_all, names.dynamic) == (frozenset(), True, False)

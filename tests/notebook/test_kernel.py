@@ -170,6 +170,88 @@ def test_figures_tables_and_displays_in_order(connected: Kernel) -> None:
     assert "<th>last</th>" in outputs[4]["data"]["text/html"]
 
 
+def test_a_result_comes_before_the_figures_of_its_cell(connected: Kernel) -> None:
+    """The value is shown where it comes, with this notebook's number; figures follow at the cell's end, as locally."""
+    connected.run("plain = 1")
+    cell = "import matplotlib.pyplot as plt\nfigure = plt.figure()\nplt.plot([1, 2])"
+    assert [one["type"] for one in connected.run(cell)] == ["execute_result", "display_data"]
+    here, there = connected.run("0"), connected.run(f"%%rpc_call\n{cell}")
+    assert [one["type"] for one in there] == ["execute_result", "display_data"]
+    assert there[0]["execution_count"] == here[0]["execution_count"] + 1
+    assert [one["type"] for one in connected.run("%%rpc_call\nplt.gcf()")] == [
+        "execute_result",
+        "display_data",
+    ]
+
+
+def test_a_result_is_shown_as_the_session_formats_it(connected: Kernel) -> None:
+    """Options of the session hold for values that come here as well; _ and Out have the value itself."""
+    connected.run("%%rpc_call\n%precision 2")
+    (shown,) = connected.run("%%rpc_call\n1 / 3")
+    assert (shown["type"], shown["data"]) == ("execute_result", {"text/plain": "0.33"})
+    (again,) = connected.run("_, Out[max(Out)] is _")
+    assert again["data"]["text/plain"] == repr((1 / 3, True))
+    quiet = "%%rpc_call\nclass Quiet:\n    def _ipython_display_(self): print('by itself')\nQuiet()"
+    assert [one["type"] for one in connected.run(quiet)] == ["stream"]
+
+
+def test_a_result_that_is_captured_or_silenced(connected: Kernel) -> None:
+    """%%capture around a remote cell gets the value; a semicolon shows nothing."""
+    assert connected.run("%%capture caught\n%%rpc_call\n1 / 3") == []
+    (shown,) = connected.run("caught.outputs[0].data['text/plain']")
+    assert shown["data"]["text/plain"] == repr(repr(1 / 3))
+    assert connected.run("%%rpc_call\n1 / 3;") == []
+
+
+def test_an_error_that_does_not_end_the_cell(connected: Kernel) -> None:
+    """That of a nested cell or of a formatter is an error output, as in a plain cell."""
+    nested = connected.run("%%rpc_call\nget_ipython().run_cell('1/0')\nprint('on')")
+    assert [one["type"] for one in nested] == ["error", "stream"]
+    assert (nested[0]["ename"], nested[0]["evalue"]) == ("ZeroDivisionError", "division by zero")
+    bad = connected.run("%%rpc_call\nclass Bad:\n    def __repr__(self): raise ValueError('bad')\nBad()")
+    assert [one["type"] for one in bad] == ["error"]
+
+
+@pytest.mark.parametrize("cell", ["%no_such_magic", "%%no_such_magic\nx", "!echo one", "!ls /usr | head -3"])
+def test_magics_show_what_they_show_here(connected: Kernel, cell: str) -> None:
+    """IPython's own usage errors, and commands, which have a terminal."""
+    assert connected.run(f"%%rpc_call\n{cell}") == connected.run(cell)
+
+
+def test_pages_and_next_inputs_go_to_the_front_end(connected: Kernel) -> None:
+    """Help in a remote cell opens the pager and is no output, for names of here as well; %load fills the next cell."""
+    connected.run("def f():\n    'What f does.'")
+
+    def payload(code: str) -> Any:
+        cell = connected.start(code)
+        assert connected.wait(cell) == []
+        (one,) = connected.client.get_shell_msg(timeout=TIMEOUT)["content"]["payload"]
+        return one
+
+    while connected.client.shell_channel.msg_ready():
+        connected.client.get_shell_msg(timeout=TIMEOUT)
+    page = payload("%%rpc_call\nf?")
+    assert page["source"] == "page"
+    assert "What f does." in page["data"]["text/plain"]
+    assert payload("%%rpc_call\nget_ipython().set_next_input('x = 1')")["text"] == "x = 1"
+
+
+def test_cells_have_the_numbers_of_this_notebook(connected: Kernel) -> None:
+    """In and Out of the session count as the notebook does."""
+    outputs = connected.run("%%rpc_call\n'a value'")
+    number = outputs[0]["execution_count"]
+    (shown,) = connected.run(f"%%rpc_call\nIn[{number}], Out[{number}], _{number}")
+    assert shown["data"]["text/plain"] == "(\"'a value'\", 'a value', 'a value')"
+
+
+def test_text_in_an_output_widget(connected: Kernel) -> None:
+    """What is printed inside it is sent between the widget's messages, so that it gets there."""
+    cell = "import ipywidgets\nbox = ipywidgets.Output()\nwith box:\n    print('inside')"
+    kinds = [one["type"] for one in connected.run(f"%%rpc_call\n{cell}")]
+    assert kinds == [one["type"] for one in connected.run(cell)]
+    assert kinds.index("stream") < len(kinds) - 1
+
+
 def test_output_of_a_background_cell_goes_to_its_cell(connected: Kernel, tmp_path: Path) -> None:
     """Also when another cell has run since."""
     go = tmp_path / "go"

@@ -70,7 +70,11 @@ def main() -> None:
                 result = await function(
                     shell, cell["source"], parent=cell.get("parent", {}), line_offset=cell.get("offset", 0)
                 )
-            data, metadata = render(shell, result.value) if result.has_value else ({}, {})
+            data, metadata = {}, {}
+            if result.shown is not None:
+                data, metadata = result.shown.data, result.shown.metadata
+            elif result.has_value:
+                data, metadata = render(shell, result.value)
             report(
                 what="Done",
                 call=number,

@@ -13,9 +13,10 @@ def plain(lines):
 
 
 def test_value_is_an_object(run_cells):
-    """The last expression's value comes as an object with its MIME bundle, and is not shown as well."""
+    """The last expression's value is shown where it comes, and comes as an object as well."""
     reports = run_cells("print('x')\n[1, 2]", "y = 3", "None")
-    assert [one["what"] for one in reports.of(1)] == ["Stream", "Done"]
+    assert [one["what"] for one in reports.of(1)] == ["Stream", "ExecuteResult", "Done"]
+    assert reports.of(1, "ExecuteResult")[0]["is_value"]
     assert (reports.done(1)["value"], reports.done(1)["data"]) == ("[1, 2]", {"text/plain": "[1, 2]"})
     assert [reports.done(call)["has_value"] for call in (1, 2, 3)] == [True, False, False]
     assert [reports.done(call)["count"] for call in (1, 2, 3)] == [1, 2, 3]
@@ -184,15 +185,18 @@ def test_usage_error_and_missing_magic(run_cells):
 def test_error_of_a_nested_cell_is_shown(run_cells):
     """A cell run by the cell shows its error and value; the outer one goes on."""
     reports = run_cells("r = get_ipython().run_cell('1/0')\nget_ipython().run_cell('6*7')\nr.success")
-    assert "ZeroDivisionError" in reports.text(1, "stderr")
-    assert [one["data"]["text/plain"] for one in reports.of(1, "ExecuteResult")] == ["42"]
+    assert [one["type_name"] for one in reports.of(1, "ShownError")] == ["ZeroDivisionError"]
+    shown = [(one["data"]["text/plain"], one["is_value"]) for one in reports.of(1, "ExecuteResult")]
+    assert shown == [("42", False), ("False", True)]
     assert reports.done(1)["value"] == "False"
 
 
 def test_captured_errors_are_not_hidden(run_cells):
     """An error under %%capture is shown, as in a kernel."""
     reports = run_cells("%%capture out\nprint('x')\n1/0", "out.stdout")
-    assert "ZeroDivisionError" in reports.text(1, "stderr")
+    (shown,) = reports.of(1, "ShownError")
+    assert (shown["type_name"], shown["message"]) == ("ZeroDivisionError", "division by zero")
+    assert "1/0" in plain(shown["lines"])
     assert reports.done(2)["value"] == repr("x\n")
 
 
@@ -238,9 +242,9 @@ def test_magics(run_cells):
     assert [one["what"] for one in reports.of(3)] == ["Done"]
     assert reports.done(4)["value"] == "('in\\n', 2, 5)"
     assert (reports.text(5), reports.text(5, "stderr")) == ("from bash\n", "wrong\n")
-    assert reports.text(6) == "shell 5 6\n"
+    assert reports.text(6) == "shell 5 6\r\n"
     assert reports.done(7)["value"] == "['one', 'two']"
-    (page,) = reports.of(9, "Display")
+    (page,) = reports.of(9, "Page")
     assert "int" in page["data"]["text/plain"]
     assert reports.done(10)["record"]["type_name"] == "ModuleNotFoundError"
 
@@ -249,7 +253,7 @@ def test_command_output_is_live(run_cells):
     """What a command prints arrives while it runs, also from programs that buffer."""
     reports = run_cells("!python -c \"import time; print('one'); time.sleep(0.5); print('two')\"")
     first, second = reports.of(1, "Stream")
-    assert (first["text"], second["text"]) == ("one\n", "two\n")
+    assert (first["text"], second["text"]) == ("one\r\n", "two\r\n")
     assert second["at"] - first["at"] > 0.3
 
 
@@ -260,7 +264,7 @@ def test_command_with_a_daemon(run_cells):
         "!(sleep 60 & echo $! > {pid}) ; echo done\nis_quick = time.monotonic() - t < 30\n"
         "os.kill(int(open(pid).read()), signal.SIGKILL)\nos.unlink(pid)\nis_quick"
     )
-    assert reports.text(1) == "done\n"
+    assert reports.text(1) == "done\r\n"
     assert reports.done(1)["value"] == "True"
 
 
@@ -300,3 +304,19 @@ def test_parent(run_cells):
     )
     assert reports.done(1)["value"] == repr(parent)
     assert reports.done(2)["value"] == "'m2'"
+
+
+def test_a_cells_file_has_the_name_that_a_kernel_gives_it(run_cells):
+    """Warnings and code objects show it; only the process's number differs."""
+    from ipykernel.compiler import get_file_name
+
+    source = "# ünïcode, of any length: {}\nimport sys; sys._getframe().f_code.co_filename"
+    cells = [source.format("x" * length) for length in range(4)]
+    reports = run_cells(*({"source": f"{cell}\n", "offset": 1} for cell in cells))
+    for number, cell in enumerate(cells, 1):
+        name = reports.done(number)["value"].strip("'")
+        assert name.rpartition("/")[2] == get_file_name(cell).rpartition("/")[2]
+        assert (
+            name.rpartition("/")[0].rpartition("_")[0]
+            == get_file_name(cell).rpartition("/")[0].rpartition("_")[0]
+        )

@@ -218,7 +218,7 @@ def test_stop_ends_a_command(start_cells):
     session.interrupt()
     reports = session.finish()
     assert reports.done(1)["error"] == "KeyboardInterrupt"
-    assert reports.text(1) == "started\n"
+    assert reports.text(1) == "started\r\n"
     assert reports.done(2)["value"] == "'lives'"
 
 

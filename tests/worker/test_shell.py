@@ -105,14 +105,18 @@ def test_figures(run_cells):
     )
     kinds = [[kind for kind, _ in groupby(one["what"] for one in reports.of(call))] for call in range(1, 7)]
     assert kinds[0] == ["Stream", "Display", "Done"]
-    assert [len(reports.of(call, "Display")) for call in range(1, 7)] == [2, 1, 0, 0, 1, 0]
+    assert [len(reports.of(call, "Display")) for call in range(1, 7)] == [2, 1, 1, 0, 1, 0]
     assert all("image/png" in one["data"] for one in reports.of(1, "Display"))
     assert kinds[1] == ["Display", "Stream", "Done"]
-    assert kinds[2] == ["Done"]  # shown as the cell's value, and not a second time
+    assert kinds[2] == [
+        "ExecuteResult",
+        "Display",
+        "Done",
+    ]  # as in a kernel: the value, and the cell's figure
     assert "image/png" in reports.done(3)["data"]
     assert "image/png" in reports.done(4)["data"]
     assert kinds[4] == ["Display", "Done"]
-    assert kinds[5] == ["Done"]
+    assert kinds[5] == ["ExecuteResult", "Done"]
 
 
 def test_tables(run_cells):
@@ -139,7 +143,7 @@ def test_formatters(run_cells):
     )
     assert reports.done(1)["data"]["text/html"] == "<u>A</u>"
     assert (reports.done(2)["data"]["x/y"], reports.done(2)["metadata"]["x/y"]) == ({"k": 1}, {"m": 2})
-    assert "ZeroDivisionError" in reports.text(3, "stderr")
+    assert {one["type_name"] for one in reports.of(3, "ShownError")} == {"ZeroDivisionError"}
     assert "__main__.C" in reports.done(3)["data"]["text/plain"]
     assert reports.text(4) == "myself\n"
     assert reports.done(4)["data"] == {}

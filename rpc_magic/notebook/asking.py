@@ -27,6 +27,7 @@ _TRAIL = re.compile(
     r"(?:\.\w+|\[[^\[\]]*\])*"  # attributes and items of it,
     r"(?:\.\w*|\[(?:[^\[\]]*['\"][^'\"\]]*)?)$"  # and the beginning of another
 )
+_ATTRIBUTE = re.compile(r"\.\w*$")
 
 
 class Asking:
@@ -85,8 +86,9 @@ class Asking:
             fragment, matches = line[answer.start :], list(answer.matches)
         else:
             fragment, matches = self._known(value, trail[0])
+        kind = "attribute" if _ATTRIBUTE.search(trail[0]) else "key"
         return {
-            "completions": [SimpleCompletion(text=match) for match in matches],
+            "completions": [SimpleCompletion(text=match, type=kind) for match in matches],
             "matched_fragment": fragment,
             "suppress": True,
         }

@@ -94,6 +94,7 @@ class Progress:
         bar, self._bar = self._bar, None
         if bar is not None:
             with contextlib.suppress(Exception):
+                bar.total = bar.n  # one that is not full would be taken for a failure, and stay
                 bar.close()
 
 

@@ -81,6 +81,8 @@ def set_class(cls: Any, state: tuple[Any, ...]) -> None:
             return
         attributes = {name: v for name, v in attributes.items() if not _is_same(vars(cls).get(name), v)}
     first_line = attributes.pop("__firstlineno__", None)
+    if not is_new:
+        attributes.pop("_fields_", None)  # ctypes lets it be set once
     for name, value in attributes.items():
         setattr(cls, name, value)
     if first_line is not None:

@@ -7,8 +7,10 @@ failure, and for a limited time.
 from __future__ import annotations
 
 import pickle
+import sys
 import time
 import types
+from collections import deque
 from typing import Any
 
 from rpc_magic import errors
@@ -126,13 +128,23 @@ def _reason(error: BaseException) -> str:
     return text[:_REASON_LENGTH]
 
 
-def _parts(owner: Any) -> list[tuple[str, Any]]:
-    """Return the named parts of an object: label and part, for a function its globals and cells and so on."""
-    parts: list[tuple[str, Any]] = []
+def _parts(owner: Any, wanted: set[int]) -> list[tuple[str, Any]]:
+    """Return the named parts of an object: label and part, for a function its globals and cells and so on.
+
+    Args:
+        owner: the object.
+        wanted: identities of objects that are looked for; tables are searched for these alone.
+    """
+    parts: list[tuple[str, Any]] = _table_parts(owner, wanted)
+    if parts:
+        return parts
     if isinstance(owner, dict):
         parts += [(f"[{key!r}]" if len(repr(key)) < 60 else "[...]", value) for key, value in owner.items()]
         parts += [(f"[key {type(key).__name__!s}]", key) for key in owner]
-    elif isinstance(owner, (list, tuple)):
+    elif isinstance(owner, tuple) and isinstance(getattr(owner, "_fields", None), tuple):
+        names: tuple[str, ...] = getattr(owner, "_fields")  # noqa: B009  # a named tuple's, whose class is any
+        parts += [(f".{name}", item) for name, item in zip(names, owner, strict=False)]
+    elif isinstance(owner, (list, tuple, deque)):
         parts += [(f"[{index}]", item) for index, item in enumerate(owner)]
     elif isinstance(owner, (set, frozenset)):
         parts += [("{...}", item) for item in owner]
@@ -148,6 +160,28 @@ def _parts(owner: Any) -> list[tuple[str, Any]]:
         parts += [(".args", owner.args), (".__cause__", owner.__cause__), (".__context__", owner.__context__)]
     parts += _attributes(owner)
     return parts
+
+
+def _is_a(thing: Any, module: str, name: str) -> bool:
+    return isinstance(thing, getattr(sys.modules.get(module), name, ()))
+
+
+def _table_parts(table: Any, wanted: set[int]) -> list[tuple[str, Any]]:
+    """Return the wanted objects inside an array or a DataFrame or Series of pandas."""
+    found: list[tuple[str, Any]] = []
+    if _is_a(table, "pandas", "DataFrame"):
+        for name, column in table.items():
+            if column.dtype == object:
+                found += [(f"[{name!r}]{where}", item) for where, item in _table_parts(column, wanted)]
+    elif _is_a(table, "pandas", "Series"):
+        if table.dtype == object:
+            found += [(f"[{key!r}]", item) for key, item in table.items() if id(item) in wanted]
+    elif _is_a(table, "numpy", "ndarray") and table.dtype == object:
+        for index, item in enumerate(table.flat):
+            if id(item) in wanted:
+                place = sys.modules["numpy"].unravel_index(index, table.shape)
+                found.append((f"[{', '.join(str(int(number)) for number in place)}]", item))
+    return found
 
 
 def _function_parts(function: types.FunctionType) -> list[tuple[str, Any]]:
@@ -187,8 +221,10 @@ def _path(inside: list[Any], name: str) -> str:
     path, owner = name, 0
     while owner < len(inside) - 1:
         labels: dict[int, str] = {}
-        for label, part in _parts(inside[owner]):
-            labels.setdefault(id(part), label)
+        wanted = {id(thing) for thing in inside[owner + 1 :]}
+        for label, part in _parts(inside[owner], wanted):
+            if id(part) in wanted:
+                labels.setdefault(id(part), label)
         for index in range(owner + 1, len(inside)):
             if id(inside[index]) in labels:
                 path += labels[id(inside[index])]

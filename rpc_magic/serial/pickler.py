@@ -9,8 +9,11 @@ from __future__ import annotations
 import _io
 import _thread
 import abc
+import contextvars
 import functools
 import pickle
+import re
+import struct
 import sys
 import types
 import typing
@@ -18,7 +21,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from rpc_magic.serial import arrow, bridge
+from rpc_magic.serial import arrow, bridge, standard, tensors
 from rpc_magic.serial import reduce_functions as functions
 from rpc_magic.serial import reduce_types as classes
 from rpc_magic.serial import reduce_values as values
@@ -54,6 +57,12 @@ _TABLE: dict[type, Callable[[Encoding, Any], Any]] = {
     types.MappingProxyType: values.reduce_proxy,
     weakref.ref: values.reduce_weakref,
     weakref.WeakSet: values.reduce_weakset,
+    weakref.WeakKeyDictionary: standard.reduce_weak_dict,
+    weakref.WeakValueDictionary: standard.reduce_weak_dict,
+    weakref.WeakMethod: standard.reduce_weak_method,
+    contextvars.ContextVar: standard.reduce_context_variable,
+    re.Match: standard.reduce_match,
+    struct.Struct: standard.reduce_struct,
 }
 
 
@@ -63,7 +72,14 @@ _FILE: type = _io._IOBase  # noqa: SLF001  # nothing public is a plain class
 
 _OF_LIBRARIES: tuple[tuple[str, str, Callable[[Encoding, Any], Any]], ...] = (
     ("numpy", "ndarray", values.reduce_array),
-    ("ctypes", "CDLL", values.reduce_library),
+    ("numpy", "vectorize", values.reduce_vectorized),
+    ("_thread", "_local", standard.reduce_local),
+    ("asyncio.events", "AbstractEventLoop", standard.refuse_handle),
+    ("concurrent.futures._base", "Executor", standard.refuse_handle),
+    ("ctypes", "CDLL", standard.reduce_library),
+    ("subprocess", "Popen", standard.refuse_handle),
+    ("torch", "UntypedStorage", tensors.reduce_storage),
+    ("torch.storage", "TypedStorage", tensors.reduce_typed_storage),
 )
 """Classes of modules that may not be loaded; their subclasses' instances too travel in a way of their own."""
 

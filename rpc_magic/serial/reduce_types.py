@@ -8,7 +8,7 @@ import types
 import typing
 from typing import Any
 
-from rpc_magic.serial import bridge, build, build_types, source_classes
+from rpc_magic.serial import bridge, build, build_types, ctypes_classes, source_classes
 from rpc_magic.serial.encoding import Encoding, intern_values, interned
 from rpc_magic.serial.locate import locate, public_name, type_constants
 from rpc_magic.serial.tokens import registry
@@ -44,6 +44,9 @@ _MEMBER_MACHINERY = frozenset(
 """Member attributes that the enum machinery makes anew."""
 
 
+_MADE_BY_PYTHON = 1 << 9
+"""A type's flag (Py_TPFLAGS_HEAPTYPE); types without it are written in C and cannot be made anew."""
+
 _FIRST = ("__module__", "__doc__")
 """What a class made by `make_class` has first; so its copy has its attributes in the same order."""
 
@@ -58,7 +61,10 @@ def reduce_class(encoding: Encoding, cls: Any) -> Any:
     if located is not None:
         public = public_name(*located) if encoding.code == "source" else located
         return NotImplemented if public == located else (build.attribute, public)
-    if cls.__module__ == "builtins":
+    made = ctypes_classes.reduce_made(cls)
+    if made is not None:
+        return made
+    if cls.__module__ == "builtins" or not cls.__flags__ & _MADE_BY_PYTHON:
         return _interpreter_type(cls)
     token = registry.token(cls)
     if type(cls) is getattr(typing, "_TypedDictMeta", None):
@@ -71,7 +77,7 @@ def reduce_class(encoding: Encoding, cls: Any) -> Any:
         generated = source_classes.reduce_generated(cls, token, attributes, start)
         if generated is not None:
             return generated
-    state: tuple[Any, ...] = (token, attributes, _registered(cls))
+    state: tuple[Any, ...] = (token, ctypes_classes.fields_last(cls, attributes), _registered(cls))
     if any(cls is one for one in encoding.changed):  # a metaclass may forbid hashing
         state += (True,)
     made = (type(cls), interned(cls.__name__), cls.__bases__, start, token)

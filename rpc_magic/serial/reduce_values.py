@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 import sys
@@ -17,12 +18,12 @@ __all__ = [
     "reduce_array",
     "reduce_exception",
     "reduce_file",
-    "reduce_library",
     "reduce_lock",
     "reduce_memoryview",
     "reduce_proxy",
     "reduce_rlock",
     "reduce_shell",
+    "reduce_vectorized",
     "reduce_weakref",
     "reduce_weakset",
     "refuse_capsule",
@@ -50,6 +51,14 @@ def reduce_array(_encoding: Encoding, array: Any) -> Any:
     if issubclass(kind, numpy.memmap):
         return reduce_memmap(base)
     return build_types.make_array, (kind, base, getattr(array, "__dict__", None) or None)
+
+
+def reduce_vectorized(_encoding: Encoding, thing: Any) -> Any:
+    """What ``numpy.vectorize`` made, without the ufunc that it keeps of its last call."""
+    state = dict(vars(thing))
+    if "_ufunc" in state:
+        state["_ufunc"] = {}
+    return copyreg.__newobj__, (type(thing),), state  # type: ignore[attr-defined]  # pickle's own
 
 
 def reduce_memmap(base: Any) -> Any:
@@ -105,11 +114,6 @@ def reduce_file(_encoding: Encoding, file: Any) -> Any:
     raise pickle.PicklingError(
         f"the open file {path!r} belongs to this process; send its path or its contents"
     )
-
-
-def reduce_library(_encoding: Encoding, library: Any) -> Any:
-    """A shared library is loaded again by its name: its handle is an address of this process."""
-    return type(library), (library._name,)  # noqa: SLF001  # nothing public has the name
 
 
 def refuse_capsule(_encoding: Encoding, _capsule: object) -> Any:

@@ -14,9 +14,18 @@ import itertools
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["Registry", "registry", "renew_origin"]
+
+
+def _reference(thing: Any, when_dead: Callable[[Any], object]) -> Callable[[], Any]:
+    """Refer to an object weakly; to one that does not allow it, as a context variable, for good."""
+    try:
+        return weakref.ref(thing, when_dead)
+    except TypeError:
+        return lambda: thing
 
 
 class Registry:
@@ -25,8 +34,8 @@ class Registry:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.origin = ""
-        self._tokens: dict[int, tuple[weakref.ref[Any], str]] = {}
-        self._objects: dict[str, weakref.ref[Any]] = {}
+        self._tokens: dict[int, tuple[Callable[[], Any], str]] = {}
+        self._objects: dict[str, Callable[[], Any]] = {}
         self._unfilled: dict[int, weakref.ref[Any]] = {}
         self._numbers = itertools.count(1)
         self.renew()
@@ -49,7 +58,7 @@ class Registry:
         """Return an object's token, giving it one when it has none.
 
         Args:
-            thing: an object that can be weakly referenced.
+            thing: the object; one that cannot be weakly referenced is kept.
         """
         known = self.known_token(thing)
         if known is None:
@@ -85,7 +94,7 @@ class Registry:
     def note_origin(self, token: str, thing: Any) -> None:
         """Remember where an object came from, without making it findable by the token."""
         key = id(thing)
-        self._tokens[key] = (weakref.ref(thing, lambda _: self._tokens.pop(key, None)), token)
+        self._tokens[key] = (_reference(thing, lambda _: self._tokens.pop(key, None)), token)
 
     def mark_unfilled(self, thing: Any) -> None:
         """Note that an object has just been made and waits for its state."""
@@ -104,7 +113,7 @@ class Registry:
 
     def _enter(self, token: str, thing: Any) -> None:
         self.note_origin(token, thing)
-        self._objects[token] = weakref.ref(thing, lambda _: self._objects.pop(token, None))
+        self._objects[token] = _reference(thing, lambda _: self._objects.pop(token, None))
 
 
 registry = Registry()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import collections
+import concurrent.futures
+import functools
 import os
+import queue
 import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from rpc_magic import serial
@@ -75,12 +81,12 @@ def test_functions(notebook, stuck):
 
 def test_sets_and_keys():
     """A set's member and a dict's key have no index: the path says so."""
-    lock = threading.local()
-    assert refuse({"a": {lock}}, name="x").path == "x['a']{...}"
-    assert refuse({lock: 1}, name="x").path == "x[key _local]"
+    stuck = queue.SimpleQueue()
+    assert refuse({"a": {stuck}}, name="x").path == "x['a']{...}"
+    assert refuse({stuck: 1}, name="x").path == "x[key SimpleQueue]"
 
 
-@pytest.mark.parametrize("kind", ["socket", "database", "frame", "generator", "file", "thread", "iterator"])
+@pytest.mark.parametrize("kind", ["socket", "database", "frame", "generator", "file", "queue", "iterator"])
 def test_things_of_this_process(kind, tmp_path):
     """What belongs to a process is refused with its type."""
     with socket.socket() as sock, (tmp_path / "file").open("w") as file:
@@ -91,7 +97,7 @@ def test_things_of_this_process(kind, tmp_path):
             "frame": sys._getframe(),
             "generator": (n for n in ()),
             "file": file,
-            "thread": threading.local(),
+            "queue": queue.SimpleQueue(),
             "iterator": os.scandir(tmp_path),
         }
         error = refuse([things[kind]], name="x")
@@ -171,3 +177,41 @@ def test_with_dill_loaded_before():
     """An import of dill replaces what the Python pickler does for the whole process; the path is found all the same."""
     run = subprocess.run([sys.executable, "-c", AFTER_DILL], capture_output=True, text=True, check=False)
     assert run.stdout == "['log'][0].stream\n", run.stderr
+
+
+Pair = collections.namedtuple("Pair", "left right")  # noqa: PYI024  # either kind has the same fields
+
+
+@pytest.mark.parametrize(
+    ("make", "path"),
+    [
+        (lambda stuck: Pair(1, stuck), "x.right"),
+        (lambda stuck: collections.deque([1, stuck]), "x[1]"),
+        (lambda stuck: pd.DataFrame({"a": [1, 2], "b": [None, {"k": stuck}]}), "x['b'][1]['k']"),
+        (lambda stuck: pd.Series([stuck], index=["row"]), "x['row']"),
+        (lambda stuck: np.array([[1, stuck]], dtype=object), "x[0, 1]"),
+        (lambda stuck: functools.partial(print, stuck), "x.args[0]"),
+    ],
+)
+def test_places_that_have_names(make, path):
+    """Fields of named tuples, items of arrays and cells of tables are named as one would reach them."""
+    assert refuse(make(queue.SimpleQueue()), name="x").path == path
+
+
+@pytest.mark.parametrize(
+    ("make", "close"),
+    [
+        (lambda: subprocess.Popen([sys.executable, "-c", ""]), lambda process: process.wait()),
+        (lambda: concurrent.futures.ThreadPoolExecutor(1), lambda pool: pool.shutdown()),
+        (asyncio.new_event_loop, lambda loop: loop.close()),
+    ],
+)
+def test_handles_of_this_process(make, close):
+    """A copy of a process or a pool would act on a stranger's: refused as a whole, not for a part of it."""
+    handle = make()
+    try:
+        error = refuse([handle], name="x")
+    finally:
+        close(handle)
+    assert error.path == "x[0]"
+    assert "belongs to this process" in error.reason

@@ -420,6 +420,57 @@ CASES = {
         ctx = contextvars.Context()
         def probe(): return ctx.run(lambda: 3) == 3
     """,
+    "weak dictionaries and methods": """
+        import weakref
+        class K:
+            def get(self): return 4
+        k = K()
+        by_key, by_value = weakref.WeakKeyDictionary({k: 1}), weakref.WeakValueDictionary({"a": k})
+        method, dead = weakref.WeakMethod(k.get), weakref.WeakMethod(K().get)
+        def probe(): return by_key[k] == 1 and by_value["a"] is k and method()() == 4 and dead() is None
+    """,
+    "matches of regular expressions": """
+        import re
+        text = "one two three"
+        found = [re.match("(?P<a>o)(.)", text), re.search("t(.)", text), re.fullmatch(".+?", text),
+                 *re.finditer("(?<=t)[a-z]", text), re.compile("n.*").search(text, 1, 5)]
+        def probe():
+            return ([m.group() for m in found] == ["on", "tw", text, "w", "h", "ne t"]
+                    and found[0].group("a") == "o" and found[3].start() == 5)
+    """,
+    "context variables": """
+        import contextvars, decimal
+        plain, having = contextvars.ContextVar("plain"), contextvars.ContextVar("having", default=[3])
+        given = contextvars.ContextVar("given", default=1)
+        given.set(2)
+        def probe():
+            try: plain.get()
+            except LookupError: return having.get() == [3] and given.get() == 2
+    """,
+    "thread-local values and layouts": """
+        import struct, threading
+        class Local(threading.local): kind = "own"
+        local, layout = Local(), struct.Struct("<I")
+        local.x = 3
+        def probe(): return local.x == 3 and local.kind == "own" and layout.unpack(bytes([1, 0, 0, 0])) == (1,)
+    """,
+    "structures of ctypes": """
+        import ctypes
+        class Point(ctypes.Structure):
+            _pack_ = 1
+            _fields_ = [("x", ctypes.c_byte), ("y", ctypes.c_double)]
+            def total(self): return self.x + self.y
+        class Both(ctypes.Union):
+            _fields_ = [("number", ctypes.c_uint32), ("parts", ctypes.c_uint8 * 4)]
+        class Node(ctypes.Structure): pass
+        Node._fields_ = [("next", ctypes.POINTER(Node)), ("value", ctypes.c_int)]
+        Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)
+        point, both, row = Point(1, 2.5), Both(258), (ctypes.c_int * 3)(1, 2, 3)
+        def probe():
+            node = Node(None, 4)
+            return (point.total() == 3.5 and ctypes.sizeof(Point) == 9 and list(both.parts)[:2] == [2, 1] and list(row) == [1, 2, 3]
+                    and Node(ctypes.pointer(node), 0).next.contents.value == 4 and Callback(lambda n: n + 1)(2) == 3)
+    """,
     "a shared library of ctypes": """
         import ctypes
         lib = ctypes.CDLL(None)
@@ -459,8 +510,9 @@ NUMERIC = {
     """,
     "ufuncs, dtypes, generators of numpy": """
         import numpy as np
-        rng, kind, fun, num = np.random.default_rng(3), np.dtype("f4"), np.add, np.float64(2)
-        def probe(): return rng.integers(10) >= 0 and kind.itemsize == 4 and fun(1, 2) == 3 and num == 2
+        rng, kind, fun, num, up = np.random.default_rng(3), np.dtype("f4"), np.add, np.float64(2), np.vectorize(lambda x: x + 1, otypes=[float])
+        up([1])
+        def probe(): return rng.integers(10) >= 0 and kind.itemsize == 4 and fun(1, 2) == 3 and num == 2 and up([1])[0] == 2
     """,
     "pandas": """
         import pandas as pd, numpy as np

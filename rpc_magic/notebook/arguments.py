@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from IPython.core.magic_arguments import parse_argstring
 
 from rpc_magic.notebook.errors import UsageError
 
-__all__ = ["as_identifier", "names_of", "read_expression", "read_line", "seconds_of"]
+__all__ = ["as_identifier", "names_of", "read_command", "read_expression", "read_line", "seconds_of"]
 
 _COMMA = re.compile(r"\s*,\s*")
 _SERVER = re.compile(r"(?:-s|--server)(?:\s+|=)(\S+)\s*")
@@ -101,6 +102,26 @@ def read_expression(line: str) -> tuple[str | None, str]:
     if not text:
         raise UsageError("%rpc_call needs an expression, as: y = %rpc_call f(x)")
     return server, text
+
+
+def read_command(line: str, program: str, example: str) -> tuple[str | None, list[str]]:
+    """Split the line of a magic that runs a program there, ``[-s NAME] ARGUMENTS``, into server and arguments.
+
+    Raises:
+        UsageError: there are no arguments, or a quote is not closed.
+    """
+    text = line.strip()
+    server = None
+    match = _SERVER.match(text)
+    if match is not None:
+        server, text = match[1], text[match.end() :]
+    try:
+        arguments = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"%rpc_{program}: {error}") from None
+    if not arguments:
+        raise UsageError(f"%rpc_{program} takes what {program} takes, as: {example}")
+    return server, arguments
 
 
 def _is_expression(text: str) -> bool:

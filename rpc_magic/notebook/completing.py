@@ -16,6 +16,7 @@ _OPTIONS = {
 }
 _VARIABLES = frozenset({"-i", "--input", "-o", "--output"})
 _NAMED = ("rpc_disconnect", "rpc_interrupt", "rpc_restart", "rpc_sessions")
+_PIP = ("install", "uninstall", "list", "show", "freeze", "check")
 _LINE = re.compile(r"(?:.*=\s*)?%%?(\w+)\s+(.*)", re.DOTALL)
 
 
@@ -45,6 +46,8 @@ class Completer:
             choices = (
                 tuple(Config.keys()) if not words else Config.examples(words[0]) if not words[1:] else ()
             )
+        elif magic == "rpc_pip" and not words and not last.startswith("-"):
+            choices = _PIP
         elif last.startswith("-"):
             choices = _OPTIONS.get(magic, ("-s",))
         else:

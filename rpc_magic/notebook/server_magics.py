@@ -7,14 +7,15 @@ from typing import Any
 
 from IPython.core.magic import Magics, magics_class
 
-from rpc_magic.notebook.arguments import read_line
+from rpc_magic.notebook.arguments import read_command, read_line
 from rpc_magic.notebook.binding import note_received
 from rpc_magic.notebook.declaring import SERVER, SERVER_NAME, Argument, for_lines
 from rpc_magic.notebook.errors import UsageError
 from rpc_magic.notebook.extension import Extension
 from rpc_magic.notebook.registry import Server
+from rpc_magic.notebook.render import show_here
 from rpc_magic.notebook.sync import note_sent, plan_explicit
-from rpc_magic.wire import control
+from rpc_magic.wire import control, messages
 
 __all__ = ["ServerMagics"]
 
@@ -148,6 +149,29 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             note_received(server, self.shell.user_ns, name)
 
     # ------------------------------------------------------------ the rest
+
+    @for_lines()
+    def rpc_pip(self, line: str) -> None:
+        """Run pip where a session runs, with its Python: ``%rpc_pip [-s NAME] install LIBRARY ...``.
+
+        What is installed can be imported at once; a library that is imported already is the new one in the next
+        session (``%rpc_restart``).
+
+        Examples::
+
+            %rpc_pip install polars
+            %rpc_pip -s gpu install "scikit-learn>=1.5"
+        """
+        name, arguments = read_command(line, "pip", "%rpc_pip install polars")
+        server = self._extension.registry.get(name)
+        source = f"__import__('rpc_magic.worker.packages', fromlist=['pip']).pip({arguments!r})"
+        run = server.connection.run_cell(
+            messages.RunCell(source, expression=True), {}, lambda message: show_here(self.shell, message)
+        )
+        if run.error is not None:
+            raise run.error
+        if run.result.value:
+            raise UsageError(f"pip ended with status {run.result.value} on {server.name}; it says why above")
 
     @for_lines(SERVER)
     def rpc_functions(self, line: str) -> None:

@@ -12,7 +12,7 @@ import sys
 
 
 def _start_keeper() -> tuple[int, socket.socket]:
-    """Start the keeper before anything else is loaded: its template takes the longest."""
+    """Start a keeper; the first one before anything else is loaded, as its template takes the longest."""
     mine, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     keepers.set_inheritable(True)
     argv = [sys.executable, "-P", "-m", "rpc_magic.worker.keeper", str(keepers.fileno()), sys.argv[1]]
@@ -31,7 +31,7 @@ def main() -> int:
     keeper = _start_keeper() if '"sessions":true' in sys.argv[1] else None
     from rpc_magic.server.supervisor import run
 
-    return run(sys.argv[1], keeper)
+    return run(sys.argv[1], keeper, _start_keeper)
 
 
 if __name__ == "__main__":

@@ -53,9 +53,15 @@ class KeeperLink:
         self._packets = PacketSocket(sock)
         self._on_exit, self._on_gone = on_exit, on_gone
         self._waiting: dict[bytes, asyncio.Future[WorkerHandle]] = {}
+        self._living: set[bytes] = set()
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[dict[str, str]] = self._loop.create_future()
         self._loop.add_reader(self._packets.fileno(), self._readable)
+
+    @property
+    def has_workers(self) -> bool:
+        """It has workers, or is about to make one."""
+        return bool(self._living or self._waiting)
 
     async def fork(self, request: internal.Fork) -> WorkerHandle:
         """Have a worker made.
@@ -63,11 +69,15 @@ class KeeperLink:
         Raises:
             RpcMagicError: it could not be made.
         """
-        await asyncio.shield(self.ready)
         answer: asyncio.Future[WorkerHandle] = self._loop.create_future()
         self._waiting[request.ticket] = answer
-        self._say(request)
-        return await answer
+        try:
+            await asyncio.shield(self.ready)
+            self._say(request)
+            return await answer
+        finally:
+            if answer.done():
+                self._waiting.pop(request.ticket, None)
 
     def end(self, ticket: bytes) -> None:
         """Have a worker ended; `on_exit` follows."""
@@ -111,6 +121,7 @@ class KeeperLink:
                     message.pid, PacketSocket.from_descriptor(link), mmap.mmap(page, internal.PAGE_SIZE)
                 )
                 os.close(page)
+                self._living.add(message.ticket)
                 waiting = self._waiting.pop(message.ticket, None)
                 if waiting is None or waiting.done():
                     handle.close()
@@ -122,6 +133,7 @@ class KeeperLink:
                 if waiting is not None and not waiting.done():
                     waiting.set_exception(RpcMagicError(message.reason))
             case internal.Exited():
+                self._living.discard(message.ticket)
                 self._on_exit(message)
             case _:
                 close_all(descriptors)

@@ -29,6 +29,7 @@ import psutil
 
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.server.keeperlink import KeeperLink, WorkerHandle
+from rpc_magic.server.keepers import Keepers
 from rpc_magic.settings import ServerSettings, WireLimits
 from rpc_magic.wire import control, internal
 from rpc_magic.wire.handshake import Role
@@ -71,6 +72,7 @@ class Session:
     began: float
     state: str = "starting"
     worker: WorkerHandle | None = None
+    keeper: KeeperLink | None = None
     holder: Holder | None = None
     held_since: float = 0.0
     left_at: float = 0.0
@@ -91,17 +93,16 @@ class SessionTable:
     """All sessions of a server; belongs to the event loop.
 
     Args:
-        keeper: makes and ends their workers.
         settings: limits and times.
-        on_empty: called when the last session has ended.
+        make_keepers: makes what makes and ends their workers.
     """
 
-    def __init__(self, settings: ServerSettings, make_keeper: Callable[[SessionTable], KeeperLink]) -> None:
+    def __init__(self, settings: ServerSettings, make_keepers: Callable[[SessionTable], Keepers]) -> None:
         self._settings = settings
         self._sessions: dict[bytes, Session] = {}
         self._names: dict[str, Session] = {}
         self._private = 0
-        self.keeper = make_keeper(self)
+        self.keepers = make_keepers(self)
 
     # ------------------------------------------------------------ attaching
 
@@ -160,7 +161,8 @@ class SessionTable:
         self._sessions[session.ticket] = self._names[name] = session
         client = request.client
         try:
-            session.worker = await self.keeper.fork(
+            session.keeper = await self.keepers.current()
+            session.worker = await session.keeper.fork(
                 internal.Fork(
                     session.ticket, name, client.cwd or cwd, client.path, client.environ, WireLimits().payload
                 )
@@ -259,7 +261,8 @@ class SessionTable:
 
     def _tell_end(self, session: Session) -> None:
         session.state = "ending"
-        self.keeper.end(session.ticket)
+        if session.keeper is not None:
+            session.keeper.end(session.ticket)
 
     def worker_exited(self, message: internal.Exited) -> None:
         """Take note of a worker's end, and tell its client."""

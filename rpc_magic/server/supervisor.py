@@ -25,7 +25,7 @@ from rpc_magic.runtime.launch import SupervisorConfig, environment
 from rpc_magic.runtime.processes import machine_id, python_tag, start_time, user_name
 from rpc_magic.server.admission import Admission
 from rpc_magic.server.clients import ClientConnection, connect_client
-from rpc_magic.server.keeperlink import KeeperLink
+from rpc_magic.server.keepers import Keepers, Start
 from rpc_magic.server.listening import listen
 from rpc_magic.server.sessions import SessionTable
 from rpc_magic.settings import ServerSettings, WireLimits
@@ -48,6 +48,7 @@ class Supervisor:
         listener, address: where it listens.
         token, token_file: 32 bytes, and where they are kept ("" for nowhere).
         keeper: process id of and socket to the keeper; None without sessions.
+        start_keeper: starts another one.
         program: socket to the program that exposes functions, or None.
     """
 
@@ -59,6 +60,7 @@ class Supervisor:
         token: bytes,
         token_file: str,
         keeper: tuple[int, socket.socket] | None,
+        start_keeper: Start,
         program: PacketSocket | None,
     ) -> None:
         self.config, self.address = config, address
@@ -70,11 +72,10 @@ class Supervisor:
         self._versions = {"python": platform.python_version(), "rpc_magic": __version__}
         self._settings = ServerSettings(orphan_seconds=config.orphan_seconds)
         self._ended = asyncio.Event()
-        self._keeper_pid = 0
         if keeper is not None:
-            self._keeper_pid, sock = keeper
             self.sessions = SessionTable(
-                self._settings, lambda table: KeeperLink(sock, table.worker_exited, self._keeper_gone)
+                self._settings,
+                lambda table: Keepers(keeper, start_keeper, table.worker_exited, self._keeper_gone),
             )
         self._admission = Admission((token,), self._settings, self._check, self._admit)
         self._record = records.ServerRecord(
@@ -174,16 +175,13 @@ class Supervisor:
 
     async def _end_sessions(self) -> None:
         """Have the keeper end every worker, and wait for it."""
-        if self.sessions is None or not self._keeper_pid:
+        if self.sessions is None:
             return
-        self.sessions.keeper.end_all()
+        keepers = self.sessions.keepers
+        keepers.end_all()
         deadline = time.monotonic() + self._settings.end_seconds + 2.0
-        while time.monotonic() < deadline:
-            with contextlib.suppress(ChildProcessError):
-                if os.waitpid(self._keeper_pid, os.WNOHANG)[0] == 0:  # noqa: ASYNC222 - it does not block
-                    await asyncio.sleep(0.01)
-                    continue
-            break
+        while not keepers.are_gone() and time.monotonic() < deadline:  # noqa: ASYNC110 - only the kernel tells of it
+            await asyncio.sleep(0.01)
 
     def _clean(self) -> None:
         if self.address.scheme == "unix":
@@ -209,7 +207,7 @@ class Supervisor:
         if self.sessions is None:
             return
         with contextlib.suppress(RpcMagicError):
-            self._versions |= await asyncio.shield(self.sessions.keeper.ready)
+            self._versions |= await asyncio.shield(self.sessions.keepers.newest.ready)
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             self.sessions.sweep()
@@ -267,7 +265,7 @@ def _leave_pipes() -> None:
     os.close(descriptor)
 
 
-def run(text: str, keeper: tuple[int, socket.socket] | None) -> int:
+def run(text: str, keeper: tuple[int, socket.socket] | None, start_keeper: Start) -> int:
     """Run a supervisor until it is told to end; return its exit status."""
     config = msgspec.json.decode(text, type=SupervisorConfig)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
@@ -285,7 +283,7 @@ def run(text: str, keeper: tuple[int, socket.socket] | None) -> int:
         return 2
 
     async def main() -> None:
-        await Supervisor(config, listener, address, token, token_file, keeper, program).serve()
+        await Supervisor(config, listener, address, token, token_file, keeper, start_keeper, program).serve()
 
     asyncio.run(main())
     return 0

@@ -101,7 +101,8 @@ def _settle_in(request: internal.Fork) -> None:
         os.environ.clear()
         os.environ.update(request.environ)
     if request.path:
-        sys.path[:] = list(request.path)
+        # What the client's Python lacks, this one may have: a server may run in an environment of its own.
+        sys.path[:] = [*request.path, *(entry for entry in sys.path if entry not in request.path)]
     try:
         os.chdir(request.cwd)
     except OSError:

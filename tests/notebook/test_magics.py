@@ -90,6 +90,10 @@ def test_two_servers_by_name(notebook: Any) -> None:
         ("%rpc_config upload_warning much", ("a size",)),
         ("%rpc_config eager -1", ("a size",)),
         ("%rpc_restart nope", ("'nope'",)),
+        ("%rpc_pip", ("%rpc_pip install",)),
+        ("%rpc_pip install 'x", ("No closing quotation",)),
+        ("%rpc_pip -s nope list", ("'nope'",)),
+        ("%rpc_pip no_such_command", ("pip ended with status 1", "local")),
         ("%rpc_disconnect nope", ("'nope'",)),
     ],
 )
@@ -181,7 +185,7 @@ def test_every_magic_has_help_with_an_example(notebook: Any) -> None:
         "[n for n in m if (n.startswith('rpc_') or n == 'local') and 'Example' not in (m[n].__doc__ or '')]"
     )
     assert report.result == "[]"
-    assert notebook.good("sum(n.startswith('rpc_') for n in m)").result == "12"
+    assert notebook.good("sum(n.startswith('rpc_') for n in m)").result == "13"
 
 
 def test_completion(notebook: Any) -> None:

@@ -1,0 +1,131 @@
+"""The server's keepers: the one that new sessions are forked by, and older ones that still have some.
+
+A keeper's template holds packages as they were when it was loaded. When packages were installed or removed since, as
+by ``%rpc_pip``, the next session gets a fresh keeper; the older one ends with its last session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import site
+import socket
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+from rpc_magic.errors import RpcMagicError
+from rpc_magic.server.keeperlink import KeeperLink
+from rpc_magic.wire import internal
+
+__all__ = ["Keepers", "installed_packages"]
+
+log = logging.getLogger("rpc_magic.server")
+
+_REAP_SECONDS = 1.0
+"""Between a keeper's last word and the look at how it ended."""
+
+_RECORDS = (".dist-info", ".egg-info", ".egg-link", ".pth")
+
+Start = Callable[[], tuple[int, socket.socket]]
+"""Starts a keeper's process; returns its id and a packet socket to it."""
+
+
+def installed_packages() -> frozenset[str]:
+    """Return the records of the packages that are installed for this Python: they change when a package does."""
+    folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    if site.ENABLE_USER_SITE:
+        folders.add(site.getusersitepackages())
+    found: set[str] = set()
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            found.update(str(entry) for entry in Path(folder).iterdir() if entry.name.endswith(_RECORDS))
+    return frozenset(found)
+
+
+class Keepers:
+    """See the module's text; belongs to the running event loop.
+
+    Args:
+        first: the keeper that was started with the server.
+        start: starts another one.
+        on_exit: called when a worker has ended.
+        on_gone: called when the keeper of new sessions has ended by itself.
+
+    Attributes:
+        newest: the keeper of new sessions.
+    """
+
+    def __init__(
+        self,
+        first: tuple[int, socket.socket],
+        start: Start,
+        on_exit: Callable[[internal.Exited], None],
+        on_gone: Callable[[], None],
+    ) -> None:
+        self._start, self._on_exit, self._on_gone = start, on_exit, on_gone
+        self._packages = installed_packages()
+        self._renewing = asyncio.Lock()
+        self._links: set[KeeperLink] = set()
+        self._pids: set[int] = set()
+        self.newest = self._add(*first)
+
+    async def current(self) -> KeeperLink:
+        """Return a keeper whose packages are those that are installed now."""
+        async with self._renewing:
+            packages = installed_packages()
+            if packages != self._packages:
+                self._packages = packages
+                await self._renew()
+        return self.newest
+
+    async def _renew(self) -> None:
+        log.info("packages were installed or removed: new sessions get a fresh keeper")
+        older = self.newest
+        try:
+            fresh = self._add(*self._start())
+            await asyncio.shield(fresh.ready)
+        except (OSError, RpcMagicError):
+            log.exception("a fresh keeper could not be started, the older one goes on")
+            return
+        self.newest = fresh
+        self._let_go(older)
+
+    def _add(self, pid: int, sock: socket.socket) -> KeeperLink:
+        link = KeeperLink(sock, lambda message: self._exited(link, message), lambda: self._gone(link))
+        self._links.add(link)
+        self._pids.add(pid)
+        return link
+
+    def _exited(self, link: KeeperLink, message: internal.Exited) -> None:
+        self._on_exit(message)
+        self._let_go(link)
+
+    def _let_go(self, link: KeeperLink) -> None:
+        """End an older keeper that has no session any more."""
+        if link is not self.newest and not link.has_workers:
+            link.end_all()
+
+    def _gone(self, link: KeeperLink) -> None:
+        self._links.discard(link)
+        asyncio.get_running_loop().call_later(_REAP_SECONDS, self.are_gone)
+        if link is self.newest:
+            self._on_gone()
+
+    def end_all(self) -> None:
+        """Have all workers and keepers ended."""
+        for link in self._links:
+            link.end_all()
+
+    def are_gone(self) -> bool:
+        """Tell whether all keepers have ended; none of them leaves a zombie."""
+        for pid in list(self._pids):
+            try:
+                is_gone = os.waitpid(pid, os.WNOHANG)[0] != 0
+            except ChildProcessError:
+                is_gone = True
+            if is_gone:
+                self._pids.discard(pid)
+        return not self._pids

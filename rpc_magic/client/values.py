@@ -90,11 +90,13 @@ class RemoteValue:
             f"<div>{name}{html.escape(self._facts())} <small>(<code>.get()</code> fetches it)</small></div>"
         ]
         lines += [f"<div>{html.escape(info.reason)}</div>"] if info.reason else []
-        if info.preview:
+        head = (
+            self._connection.exchange.call_soon(serial.head_html, self) if "columns" in info.extent else None
+        )
+        if isinstance(head, str) and head:
+            lines.append(head)
+        elif info.preview:
             lines.append(f"<pre>{html.escape(info.preview)}</pre>")
-        elif "columns" in info.extent:
-            head = self._connection.exchange.call_soon(serial.head_html, self)
-            lines += [head] if isinstance(head, str) else []
         return "\n".join(lines)
 
     def __dir__(self) -> list[str]:

@@ -20,6 +20,9 @@ _PREVIEW_LENGTH = 80
 _PREVIEW_ITEMS = 20
 """Items of a container of which a preview is shown: of larger ones the `repr` may cost too much."""
 
+_FIRST_ITEMS = 5
+"""Items of an array that a preview shows."""
+
 
 def is_eager(obj: object, limit: int = 1 << 20) -> bool:  # one loop, and speed matters
     """Tell whether a value is plain and small, so that it travels without being asked for.
@@ -74,7 +77,8 @@ class Description(NamedTuple):
         size: bytes that it takes, -1 when that is not cheaply known.
         extent: how large it is in its own terms, as "336776 rows x 19 columns" (with a
             multiplication sign); may be empty.
-        preview: one line of its `repr`, for small plain values; may be empty.
+        preview: one line of its `repr`, for small plain values; the first items of an array or a column, the columns
+            of a table; may be empty.
     """
 
     type_name: str
@@ -164,7 +168,28 @@ def _preview(obj: Any) -> str:
         return _cut(repr(obj)) if items <= _PREVIEW_ITEMS else ""
     if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType, type)):
         return _cut(f"{'class' if isinstance(obj, type) else 'function'} {obj.__qualname__}")
+    if _is_from(obj, "pandas") or _is_from(obj, "polars") or _is_from(obj, "numpy"):
+        return _cut(_first_of(obj))
     return ""
+
+
+def _first_of(obj: Any) -> str:
+    """Return the names of a table's columns, or the first items of a column or an array."""
+    kind = type(obj).__name__
+    if kind == "DataFrame":
+        return _listed([str(column) for column in obj.columns[: _PREVIEW_ITEMS + 1]])
+    if kind == "Series":
+        items = obj.head(_FIRST_ITEMS + 1).to_list()
+    elif kind == "ndarray" and obj.ndim and obj.dtype.kind in "biufcmMSU":
+        items = obj.flat[: _FIRST_ITEMS + 1].tolist()
+    else:
+        return ""
+    words = [repr(item) for item in items if is_eager(item, 4096)]
+    return f"[{_listed(words, _FIRST_ITEMS)}]" if words and len(words) == len(items) else ""
+
+
+def _listed(words: list[str], most: int = _PREVIEW_ITEMS) -> str:
+    return ", ".join([*words[:most], *(["…"] if len(words) > most else [])])
 
 
 def _cut(text: str) -> str:

@@ -270,6 +270,8 @@ def _finish(shell: ZMQInteractiveShell, result: CellResult, error: BaseException
 
 
 def _is_silenced(shell: ZMQInteractiveShell, source: str) -> bool:
+    if ";" not in source:  # to find its place takes longer than many cells run
+        return False
     try:
         return bool(shell.displayhook.semicolon_at_end_of_expression(source))
     except Exception:  # noqa: BLE001 - a text that cannot be tokenized is not silenced

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import os
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -178,6 +181,65 @@ def test_misuse_of_remote_values(conn):
         len(remote)
     assert not hasattr(remote, "shape")
     assert {remote: 1}[remote] == 1
+
+
+def test_dir_of_a_remote_value(fresh):
+    """The server's answer; a closed connection's value has what its class has here."""
+    kept = fresh.put({"a": 1})
+    assert {"keys", "__len__", "get"} <= set(dir(kept))
+    only = fresh.run("class Only:\n    def there(self): pass\nOnly()").value
+    assert "there" in dir(only)
+    fresh.close()
+    assert {"keys", "get"} <= set(dir(kept))
+    assert "there" not in dir(only)
+
+
+def test_how_a_remote_value_looks(fresh):
+    """What is known of it; of a table the first rows, for which the server is asked; of anything else its preview."""
+    pd = pytest.importorskip("pandas")
+    table = fresh.put(pd.DataFrame({"<col>": range(100)}))
+    bundle, _ = table._repr_mimebundle_()
+    assert "100 rows \N{MULTIPLICATION SIGN} 1 columns" in bundle["text/plain"]
+    assert bundle["text/html"].count("<tr") == 6
+    assert "&lt;col&gt;" in bundle["text/html"]
+    array = fresh.put(np.arange(3))
+    assert "[0, 1, 2]" in repr(array)
+    assert "<pre>[0, 1, 2]</pre>" in array._repr_mimebundle_()[0]["text/html"]
+    fresh.close()
+    assert "<pre>&lt;col&gt;</pre>" in table._repr_mimebundle_()[0]["text/html"]
+
+
+def test_a_question_at_the_prompt_has_an_answer_at_once_or_none(fresh):
+    """A busy session gives none, and does afterwards; what the function raises is none either."""
+    kept = fresh.put([3, 4])
+    ask = fresh.exchange.call_soon
+    assert ask(len, kept) == 2
+    assert ask(float, kept) is None
+    call = fresh.submit(time.sleep, 60)
+    assert ask(len, kept) is None
+    call.cancel()
+    eventually(lambda: ask(len, kept) == 2)
+
+
+def test_how_far_a_call_has_come(fresh):
+    """While the session is stopped an upload stands still, and is told of ten times a second; None at the end."""
+    seen = []
+
+    def watch(transfer):
+        seen.append(transfer)
+        if transfer is not None:
+            os.kill(fresh.info().worker_pid, signal.SIGCONT)
+
+    array = np.zeros(4_000_000)
+    assert fresh.call(len, array[:10]) == 10
+    os.kill(fresh.info().worker_pid, signal.SIGSTOP)
+    fresh.exchange.watch = watch
+    assert fresh.call(len, array) == 4_000_000
+    assert seen[-1] is None
+    first = next(one for one in seen if one is not None)
+    assert first.is_upload
+    assert 0 <= first.done < first.total
+    assert array.nbytes <= first.total < array.nbytes + 10_000
 
 
 def test_remote_value_of_another_session(conn, fresh):

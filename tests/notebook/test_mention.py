@@ -156,3 +156,20 @@ def test_cells_without_placeholders_cost_nothing_worth_naming(notebook: Any) -> 
         "best < 0.001"
     )
     assert report.result == "True"
+
+
+def test_stop_while_a_value_is_fetched(notebook: Any, tmp_path: Any, until: Any) -> None:
+    """The cell ends, nothing of it runs, the value stays where it is and is fetched by the next one."""
+    notebook.good(
+        "%%rpc_call\nimport pathlib, time\nclass Slow:\n    def __reduce__(self):\n"
+        f"        pathlib.Path({str(tmp_path / 'begun')!r}).touch()\n"
+        f"        while not pathlib.Path({str(tmp_path / 'go')!r}).exists(): time.sleep(0.01)\n"
+        "        return list, ()\nslow = Slow()"
+    )
+    notebook.start("ran = 1\nslow")
+    until(tmp_path / "begun")
+    notebook.interrupt()
+    assert notebook.report().error == "KeyboardInterrupt"
+    assert notebook.run("ran").error == "NameError"
+    (tmp_path / "go").touch()
+    assert notebook.good("slow").result == "[]"

@@ -129,6 +129,23 @@ def test_a_container_of_about_as_many_items_as_the_limit_is_looked_into():
     assert not is_eager(dict.fromkeys(range(700), object()), 1000)
 
 
+def test_previews_of_arrays_and_tables():
+    """The first items, the columns; whatever the size, in no time."""
+    pd, pl = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    assert describe(np.arange(3)).preview == "[0, 1, 2]"
+    assert describe(np.zeros((1000, 1000))).preview == "[0.0, 0.0, 0.0, 0.0, 0.0, …]"
+    assert describe(np.array([object()])).preview == ""
+    assert describe(np.zeros(0)).preview == ""
+    assert describe(pd.Series(pd.to_datetime(["2020-01-01"]))).preview == ""
+    assert describe(np.float64(1.5)).preview == ""
+    assert describe(pd.DataFrame({"a": [1], 2: ["x"]})).preview == "a, 2"
+    assert describe(pd.DataFrame(np.zeros((1, 50)))).preview.endswith("19, …")
+    assert describe(pd.Series(["x", "y"])).preview == "['x', 'y']"
+    assert describe(pl.DataFrame({"a": [1]})).preview == "a"
+    assert describe(pl.Series([1, 2])).preview == "[1, 2]"
+    assert len(describe(pd.DataFrame({"x" * 200: [1]})).preview) <= 80
+
+
 def test_python_tag():
     """Version and magic number of this Python."""
     assert python_tag()[:2] == sys.version_info[:2]

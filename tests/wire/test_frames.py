@@ -166,6 +166,20 @@ def test_large_buffer_is_received_in_place() -> None:
     assert frame.buffers[0][-1] == 7
 
 
+def test_how_far_a_frame_has_come() -> None:
+    """While buffers are being filled their call, the bytes that are there and the total are told."""
+    reader = FrameReader()
+    assert reader.incoming == (0, 0, 0)
+    data = wire(7, 1, b"m", [b"a" * 1000, b"b" * (3 * STAGING), b"c" * STAGING])
+    body = len(data) - 1000 - 4 * STAGING
+    assert feed(reader, data[: body + 500]) == []
+    assert reader.incoming == (7, 500, 1000 + 4 * STAGING)
+    assert feed(reader, data[body + 500 : body + 1000 + 2 * STAGING]) == []
+    assert reader.incoming == (7, 1000 + 2 * STAGING, 1000 + 4 * STAGING)
+    assert len(feed(reader, data[body + 1000 + 2 * STAGING :])) == 1
+    assert reader.incoming == (0, 0, 0)
+
+
 def test_small_buffers_are_received_together() -> None:
     """Thousands of small buffers cost as many receives as their bytes need, not one each."""
     data = wire(1, 1, b"m", [b"x" * 1000] * 3000)

@@ -13,6 +13,7 @@ A call begun in any other state than *attached* raises the error that says why.
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import secrets
 import socket
@@ -145,7 +146,7 @@ class Attachment:
     def _make_link(self, role: Role) -> Link:
         link = self._links.get(role)
         if self._error is not None and not (role is Role.FUNCTIONS and self.state == "died"):
-            raise self._error
+            raise copy.copy(self._error)  # the one that is kept must not gather tracebacks
         if self._client_id != CLIENT_ID:
             raise RpcMagicError("a connection cannot be used in a forked child process: connect() there")
         if link is not None and not link.is_gone:
@@ -284,7 +285,7 @@ class Attachment:
         """
         with self._lock:
             if self.state in {"lost", "closed"} and self._error is not None:
-                raise self._error
+                raise copy.copy(self._error)
             error = SessionDiedError(self.session or "private", "it was restarted")
             for link in self._links.values():
                 link.close(error)

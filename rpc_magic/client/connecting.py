@@ -50,6 +50,10 @@ def connect(
     """
     if results not in {"any", "data"}:
         raise ValueError(f"results must be 'any' or 'data', not {results!r}")
+    if url is not None and not isinstance(url, str):
+        raise TypeError(
+            f"url is a text, as 'localhost:8000', or the name of a server, not {type(url).__name__}"
+        )
     place = embedded(timeout) if url is None else locate(url, token, token_file)
 
     def attach() -> Attachment:

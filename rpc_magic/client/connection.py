@@ -113,8 +113,15 @@ class Connection:
 
         Raises:
             CallTimeoutError: the time is over.
+            TypeError: an argument is not what it must be.
             Exception: the cell's own.
         """
+        if not isinstance(source, str):
+            raise TypeError(f"source is the text of a cell, not {type(source).__name__}")
+        if isinstance(outputs, str):
+            raise TypeError(f"outputs is a list of names; for one name write outputs=[{outputs!r}]")
+        if inputs is not None and not isinstance(inputs, Mapping):
+            raise TypeError(f"inputs is a mapping of names to values, not {type(inputs).__name__}")
         request = messages.RunCell(source, outputs=tuple(outputs or ()))
         run = self.run_cell(request, dict(inputs or {}), on_output, timeout)
         if run.error is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import queue
 import sys
 import time
@@ -107,15 +108,15 @@ class Exchange:
         if isinstance(f, str):
             is_plain = self._attachment.welcome.plain_arguments
             encode = serial.encode_plain if is_plain else serial.encode
-            request = messages.CallExposed(f, is_plain, self.is_plain_only)
-            return request, encode((args, kwargs), name="the arguments")
-        known = messages.CallFunction(self.define(link, f))
-        return known, self.encode((args, kwargs), name="the arguments") if args or kwargs else ()
+            request: messages.Message = messages.CallExposed(f, is_plain, self.is_plain_only)
+            return request, self.encode_arguments(f, args, kwargs, encode)
+        request = messages.CallFunction(self.define(link, f))
+        return request, self.encode_arguments(f, args, kwargs) if args or kwargs else ()
 
     def define(self, link: Link, f: Callable[..., Any]) -> bytes:
         """Make sure that the other side of `link` knows a function in its present state; return its name there."""
         if not callable(f):
-            raise TypeError(f"a function is called, not a {type(f).__name__}")
+            raise TypeError(f"what is called must be a function, not {type(f).__name__}")
         digest, encoded = self._digests.digest(f, self.namespace)
         if digest not in link.known:
             if encoded is None:
@@ -251,6 +252,22 @@ class Exchange:
         code = self._attachment.code
         return serial.encode(value, namespace=self.namespace, carry=carry, name=name, code=code)
 
+    def encode_arguments(
+        self,
+        f: Callable[..., Any] | str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        encode: Callable[..., list[Buffer]] | None = None,
+    ) -> list[Buffer]:
+        """Encode the arguments of `f` together; name the parameter of the one that cannot travel."""
+        encode = encode or self.encode
+        try:
+            return encode((args, kwargs))
+        except TransferError:
+            for name, value in _named_arguments(f, args, kwargs).items():
+                encode(value, name=name)
+            raise
+
     def encode_variables(self, values: dict[str, Any], *, carry: bool = True) -> list[Buffer]:
         """Encode variables together, so that what they share stays shared; name the one that cannot travel."""
         try:
@@ -274,3 +291,13 @@ class Exchange:
             link.send(number, messages.InputReply("", "a background call cannot ask"))
         else:
             self.show(message, buffers)
+
+
+def _named_arguments(
+    f: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """Return arguments by the names of their parameters, as far as these are known."""
+    if not isinstance(f, str):
+        with contextlib.suppress(TypeError, ValueError):  # it has no signature, or they do not fit it
+            return dict(inspect.signature(f).bind(*args, **kwargs).arguments)
+    return {"args": args, "kwargs": kwargs}

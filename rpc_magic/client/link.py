@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import socket
 import threading
@@ -114,6 +115,7 @@ class Link:
         self._lock = threading.Lock()
         self._gone: Exception | None = None
         self._leader = Leader(sock)
+        self._leading = threading.Lock()  # held by the thread that leads
         self.known = _Known()
         self.before_request: Callable[[], None] = lambda: None
         self.on_question: Callable[[messages.FindModule], None] = lambda _: None
@@ -175,7 +177,7 @@ class Link:
         with Deferred():
             call = listener.call = next(_ids)
             self._listeners[call] = listener
-            if not (lead and len(self._listeners) == 1 and self._io.pause(self)):
+            if not (lead and self._may_lead()):
                 sent = self._post(call, encoded, buffers, size)
             else:
                 try:
@@ -184,6 +186,7 @@ class Link:
                         self._leader.wait(listener, self.readable)
                 finally:
                     self._io.resume(self, has_unsent=self._frames.has_unsent)
+                    self._leading.release()
         if sent is not None:
             self._upload = call, size, sent
             if wait and not self._io.is_current:
@@ -201,6 +204,15 @@ class Link:
         waits = total if self._outbox else self._frames.bytes_unsent
         return Transfer(is_upload=True, done=max(0, total - waits), total=total)
 
+    def _may_lead(self) -> bool:
+        """Become the one that reads, when no other call is under way; the I/O thread then holds off."""
+        if len(self._listeners) > 1 or not self._leading.acquire(blocking=False):
+            return False  # a call may have its outcome, and its thread still be leading
+        if self._io.pause(self):
+            return True
+        self._leading.release()
+        return False
+
     def send(self, call: int, message: messages.Message, buffers: Sequence[Buffer] = ()) -> None:
         """Send a message that belongs to `call`, or to none (0)."""
         size = self._check(buffers)
@@ -211,7 +223,7 @@ class Link:
     def _check(self, buffers: Sequence[Buffer]) -> int:
         """Return how many bytes `buffers` have, when they can be sent."""
         if self._gone is not None:
-            raise self._gone
+            raise copy.copy(self._gone)  # the one that is kept must not gather tracebacks
         size = sum(map(len, buffers))
         if size > self._payload:
             raise LimitError("what is to be sent", size, self._payload, setting="message limit")

@@ -91,7 +91,7 @@ def locate(url: str, token: str | bytes | None, token_file: str | os.PathLike[st
                 if near
                 else "None runs here; start one with: rpc-magic serve."
             )
-            raise ConnectError(url, "no server of that name runs on this machine", hint)
+            raise ConnectError(url or "''", "no server of that name runs on this machine", hint)
         address = parse_address(record.url)
     else:
         address = parse_address(url)

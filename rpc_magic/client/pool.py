@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpc_magic.client.calls import Call
 from rpc_magic.client.outcomes import exception_of, value_of
-from rpc_magic.errors import RpcMagicError
+from rpc_magic.errors import RpcMagicError, TransferError
 from rpc_magic.wire import messages
 from rpc_magic.wire.handshake import Role
 
@@ -54,8 +54,7 @@ class Pool(concurrent.futures.Executor):
         chunksize: int = 1,
     ) -> Iterator[Any]:
         """Run a function on many arguments; see `concurrent.futures.Executor.map`."""
-        results = self.run_map(fn, iterables, chunksize=chunksize, ordered=True, timeout=timeout)
-        return iter(results)
+        return self.run_map(fn, iterables, chunksize=chunksize, ordered=True, timeout=timeout, is_eager=True)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Do nothing: the pool ends with its connection."""
@@ -68,8 +67,12 @@ class Pool(concurrent.futures.Executor):
         chunksize: int | None,
         ordered: bool,
         timeout: float | None = None,
+        is_eager: bool = False,
     ) -> Iterator[Any]:
-        """Run a function on many arguments; see `Connection.map`."""
+        """Run a function on many arguments; see `Connection.map`.
+
+        `is_eager`: tasks begin now, as executors have it, and not when the first result is asked for.
+        """
         if not iterables:
             raise TypeError("map() needs at least one iterable")
         if chunksize is not None and chunksize < 1:
@@ -77,9 +80,10 @@ class Pool(concurrent.futures.Executor):
         total = _total(iterables)
         size = chunksize or (max(1, total // _CHUNKS) if total is not None else 1)
         chunks = _chunked(((args, {}) for args in zip(*iterables, strict=False)), size)
-        return _Progress(
-            self._results(fn, chunks, ordered=ordered, timeout=timeout), total, getattr(fn, "__name__", "")
-        )
+        results = self._results(fn, chunks, ordered=ordered, timeout=timeout, is_eager=is_eager)
+        if is_eager:
+            next(results)
+        return _Progress(results, total, getattr(fn, "__name__", ""))
 
     # ------------------------------------------------------------ inside
 
@@ -98,18 +102,34 @@ class Pool(concurrent.futures.Executor):
                 link.send(0, messages.CancelCall(number))
 
         call = Call(getattr(fn, "__name__", repr(fn)), end, lambda *_: None, stop)
-        buffers = connection.exchange.encode(items, name="the arguments")
+        try:
+            buffers = connection.exchange.encode(items)
+        except TransferError:
+            for args, kwargs in items:
+                connection.exchange.encode_arguments(fn, args, kwargs)  # to name the one
+            raise
         link.start(call, messages.MapTask(digest), buffers, wait=True)
         return call
 
     def _results(
-        self, fn: Callable[..., Any], chunks: Iterator[Items], *, ordered: bool, timeout: float | None
+        self,
+        fn: Callable[..., Any],
+        chunks: Iterator[Items],
+        *,
+        ordered: bool,
+        timeout: float | None,
+        is_eager: bool,
     ) -> Iterator[Any]:
-        """Keep a window of tasks under way; give their results in order, or as they finish."""
+        """Keep a window of tasks under way; give their results in order, or as they finish.
+
+        `is_eager`: give None first, once the first tasks are under way.
+        """
         waiting: deque[Call] = deque()
         try:
             for chunk in islice(chunks, _WINDOW):
                 waiting.append(self._start(fn, chunk, list))
+            if is_eager:
+                yield None
             while waiting:
                 call = waiting.popleft() if ordered else _first_done(waiting, timeout)
                 try:

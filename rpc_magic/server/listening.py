@@ -36,7 +36,7 @@ def listen(url: str) -> tuple[socket.socket, Address]:
             raise ConnectError(
                 url, f"port {address.port} is taken by another program", "Use --port 0 to get a free one."
             ) from error
-        raise ConnectError(url, f"cannot listen there: {error.strerror}") from error
+        raise ConnectError(url, f"cannot listen at {url}: {error.strerror}") from error
     sock.listen(_BACKLOG)
     sock.setblocking(False)
     return sock, address._replace(port=sock.getsockname()[1])
@@ -58,8 +58,13 @@ def _listen_unix(address: Address) -> socket.socket:
             sock.bind(str(path))
         finally:
             os.umask(before)
+    except FileNotFoundError as error:
+        raise ConnectError(
+            address.url, f"there is no folder {parent}", "Make it, or use another path."
+        ) from error
     except OSError as error:
-        raise ConnectError(address.url, f"cannot listen there: {error.strerror or error}") from error
+        reason = f"cannot listen at {path}: {error.strerror or error}"
+        raise ConnectError(address.url, reason, "Use another path.") from error
     sock.listen(_BACKLOG)
     sock.setblocking(False)
     return sock

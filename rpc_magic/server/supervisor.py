@@ -244,7 +244,13 @@ def _start_program(config: SupervisorConfig) -> PacketSocket:
         str(theirs.fileno()),
         msgspec.json.encode(config).decode(),
     ]
-    process = subprocess.Popen(argv, pass_fds=[theirs.fileno()], env=environment(), stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        argv,
+        pass_fds=[theirs.fileno()],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C in the terminal is for the server, which ends it
+    )
     theirs.close()
     mine.wait()
     try:

@@ -309,7 +309,7 @@ class Session:
         missing = [name for name in names if name not in self.namespace]
         if missing and result.error is None:
             result.error = NameError(
-                f"the cell bound no variable {', '.join(map(repr, missing))}, which -o asks for"
+                f"the cell bound no variable {', '.join(map(repr, missing))}, which outputs (-o) asks for"
             )
             result.record = error_record(result.error)
         wanted = {name: self.namespace[name] for name in names if name in self.namespace}

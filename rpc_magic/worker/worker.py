@@ -21,8 +21,6 @@ from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from rpc_magic import serial
 from rpc_magic.errors import ProtocolError
 from rpc_magic.settings import WorkerSettings
@@ -179,7 +177,7 @@ class Worker:
         """Handle what may come at any time; queue a request."""
         try:
             request = messages.decode_request(frame.message)
-        except msgspec.MsgspecError:
+        except ProtocolError:
             if self._channel is not None:
                 self._lose(self._channel)
             return False

@@ -17,7 +17,7 @@ def serve(tmp_path: Path, time_factor: float) -> Iterator[Serve]:
     """Start a server; return its process and the first line it printed."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str) -> tuple[subprocess.Popen[str], str]:
+    def start(*arguments: str, foreground: bool = False) -> tuple[subprocess.Popen[str], str]:
         command = [sys.executable, "-m", "rpc_magic", "serve", *arguments]
         process = subprocess.Popen(
             command,
@@ -26,6 +26,7 @@ def serve(tmp_path: Path, time_factor: float) -> Iterator[Serve]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            process_group=0 if foreground else None,
         )
         started.append(process)
         assert process.stdout is not None

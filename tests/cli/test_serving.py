@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,26 @@ def test_expose(serve: Callable[..., tuple], tmp_path: Path) -> None:
             conn.call("ad", 2, 3)
         with pytest.raises(rpc_magic.UnknownFunctionError):
             conn.call("_hidden")
+
+
+def test_ctrl_c_with_exposed_functions(
+    serve: Callable[..., tuple], tmp_path: Path, time_factor: float
+) -> None:
+    """Ctrl-C in the terminal, which every process of the command gets, ends it without a traceback."""
+    (tmp_path / "sums.py").write_text("def add(a, b):\n    return a + b\n")
+    process, _ = serve("--port", "0", "--expose", "sums", foreground=True)
+    os.killpg(process.pid, signal.SIGINT)
+    _, words = process.communicate(timeout=30 * time_factor)
+    assert process.returncode == 0
+    assert "Traceback" not in words
+
+
+def test_unix_socket_in_no_folder(serve: Callable[..., tuple], time_factor: float) -> None:
+    """A folder that does not exist is named, and what to do about it."""
+    process, _ = serve("--unix", "nowhere/s")
+    _, words = process.communicate(timeout=30 * time_factor)
+    assert process.returncode == 2
+    assert words.endswith("/nowhere. Make it, or use another path.\n")
 
 
 def test_expose_a_missing_module(serve: Callable[..., tuple], time_factor: float) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import io
 import os
+import sys
 import time
 
 import numpy as np
@@ -199,8 +200,10 @@ def test_value_that_cannot_travel(conn):
 
 def test_argument_that_cannot_travel(conn):
     """The error names the argument and nothing is called."""
-    with pytest.raises(errors.TransferError, match="generator"):
-        conn.call(add, (i for i in "ab"), 1)
+    with pytest.raises(errors.TransferError, match=r"^b\['deep'\]\[0\] \(generator\)"):
+        conn.call(add, 1, b={"deep": [(i for i in "ab")]})
+    with pytest.raises(errors.TransferError, match=r"^args\[0\] \(generator\)"):
+        conn.submit(print, (i for i in "ab"))
     with pytest.raises(errors.TransferError, match="Connection"):
         conn.call(add, conn, 1)
     with pytest.raises(errors.RpcMagicError, match="Call"):
@@ -394,6 +397,17 @@ def test_many_threads(conn):
 
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
         assert sorted(pool.map(work, range(12))) == list(range(12))
+
+
+def test_many_threads_with_small_calls(conn):
+    """A caller that reads for itself is the only one, however quickly threads follow one another."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(lambda n: conn.call(abs, -n), range(1500))) == list(range(1500))
+    finally:
+        sys.setswitchinterval(interval)
 
 
 # ---------------------------------------------------------------- functions by digest

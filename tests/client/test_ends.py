@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from live import all_gone, eventually, family, is_alive, served
 
 import rpc_magic
 from rpc_magic import errors
+from rpc_magic.wire import messages
 
 
 def add(a, b=0):
@@ -291,6 +293,27 @@ def test_close(fresh):
     assert "closed" in repr(fresh)
     fresh.interrupt()
     all_gone({worker})
+
+
+def test_request_that_cannot_be_read(fresh):
+    """It breaks the protocol: the connection ends, instead of leaving its caller to wait."""
+    with pytest.raises(errors.ConnectionLostError):
+        fresh.run_cell(messages.RunCell(source=3), {})
+
+
+def test_the_error_of_an_end_stays_small(fresh):
+    """Each call after the end raises an error of its own, without the traces of those before."""
+    with pytest.raises(errors.SessionDiedError):
+        fresh.call(die, "exit")
+    caught = []
+    for _ in range(2):
+        with pytest.raises(errors.SessionDiedError, match="my last words") as raised:
+            fresh.call(add, 1)
+        caught.append(raised.value)
+    assert caught[0] is not caught[1]
+    assert len(traceback.extract_tb(caught[0].__traceback__)) == len(
+        traceback.extract_tb(caught[1].__traceback__)
+    )
 
 
 def test_connections_leave_nothing_behind(conn):

@@ -67,6 +67,17 @@ def test_run(conn):
     assert conn.run("").value is None
 
 
+def test_run_takes_what_it_says(conn):
+    """Arguments of another kind are refused with a sentence, before anything is sent."""
+    with pytest.raises(TypeError, match="text of a cell, not int"):
+        conn.run(3)
+    with pytest.raises(TypeError, match=r"outputs=\['ab'\]"):
+        conn.run("ab = 1", outputs="ab")
+    with pytest.raises(TypeError, match="mapping of names"):
+        conn.run("1", inputs=["x"])
+    assert conn.run("1").value == 1
+
+
 def test_run_of_everything_else(conn):
     """Magics, shell commands, top-level await, display, standard error; a trailing semicolon silences."""
     seen = []

@@ -209,9 +209,20 @@ def test_executor(conn):
     assert time.monotonic() - began < 10
 
 
+def test_pool_map_begins_at_once(conn, tmp_path):
+    """As an executor's does, before a result is asked for; one that is not wanted any more can be closed."""
+    from live import eventually
+
+    results = conn.pool.map(lambda path: path.touch(), [tmp_path / "a", tmp_path / "b"])
+    eventually((tmp_path / "b").exists)
+    assert list(results) == [None, None]
+    conn.pool.map(time.sleep, [600] * 64).close()
+    assert list(conn.map(square, [4])) == [16]
+
+
 def test_what_cannot_travel(conn):
     """An argument, a result and an exception that cannot travel end their own task with an error."""
-    with pytest.raises(errors.TransferError, match="generator"):
+    with pytest.raises(errors.TransferError, match=r"^n \(generator\)"):
         conn.pool.submit(square, (i for i in "a"))
     with pytest.raises(errors.TransferError, match="generator"):
         conn.pool.submit(lambda: (i for i in "a")).result(30)

@@ -38,6 +38,7 @@ from rpc_magic.errors import (
     SessionInUseError,
 )
 from rpc_magic.runtime.processes import machine_id, python_tag, user_name
+from rpc_magic.runtime.versions import Libraries, own_versions, version_note
 from rpc_magic.settings import ClientSettings
 from rpc_magic.transport.iothread import IoThread
 from rpc_magic.wire import control, messages
@@ -81,6 +82,7 @@ class Attachment:
             reads.
         on_change: called on the I/O thread when `state` or `pong` has changed.
         modules: serves the user's own modules to the session.
+        libraries: what was told of the versions of libraries.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Attachment:
         self.on_change: Callable[[], None] = lambda: None
         self.on_comm: Callable[[messages.CommMessage, list[memoryview]], None] = lambda *_: None
         self.modules = LocalModules()
+        self.libraries = Libraries()
         self._client_id = CLIENT_ID
         deadline = time.monotonic() + timeout
         sock = dial(place.address, place.token, Role.CONTROL, self._client_id, deadline)
@@ -165,10 +168,23 @@ class Attachment:
         )
         if role is Role.DATA:
             link.on_question = lambda question: self.modules.answer(question, link.send)
-            link.before_request = lambda: self.modules.announce(link.send)
+            link.before_request = lambda: self._prepare(link)
+            link.on_libraries = self.compare
         if role is Role.DATA and (self._is_plain_only or self.code == "source"):
             link.send(0, messages.Configure(self._is_plain_only, self.code == "source"))
         return link
+
+    def _prepare(self, link: Link) -> None:
+        """Before a request: tell what the session has to know to understand it."""
+        self.modules.announce(link.send)
+        versions = self.libraries.take()
+        if versions:
+            link.send(0, messages.Libraries(versions))
+
+    def compare(self, theirs: dict[str, str]) -> str:
+        """Return what there is to say of the session's versions of libraries; any thread."""
+        compared = self.libraries.compare(theirs)
+        return "".join(version_note(library, mine, other) for library, mine, other in compared)
 
     def _attach(self, request: control.Control) -> None:
         if not self.welcome.has_sessions:
@@ -196,6 +212,7 @@ class Attachment:
             cwd=str(Path.cwd()) if is_here else "",
             path=tuple(str(Path(entry).absolute()) for entry in sys.path) if is_alike else (),
             environ=dict(os.environ) if is_here else {},
+            versions=own_versions(),
         )
 
     # ------------------------------------------------------------ what is told (I/O thread)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from rpc_magic.client.attachment import Attachment
 from rpc_magic.client.connection import Connection
@@ -74,6 +75,8 @@ def connect(
             raise
         place = embedded(timeout)
         attachment = attach()
+    versions = attachment.welcome.versions
+    sys.stderr.write(attachment.compare({name: versions.get(name, "") for name in ("rpc_magic", "dill")}))
     return Connection(
         attachment,
         name=name or ("local" if url is None else ""),

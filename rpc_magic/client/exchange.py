@@ -61,7 +61,8 @@ class Exchange:
     ) -> None:
         self._attachment, self._remote_value = attachment, remote_value
         self.is_plain_only = is_plain_only
-        self._digests = serial.FunctionDigests(code=attachment.code)
+        self._modules: set[str] = set()  # that functions refer to
+        self._digests = serial.FunctionDigests(code=attachment.code, modules=self._modules)
         self.show: Show = lambda message, _: show_plainly(message)
         self.ask = answer_prompt
         self.watch: Callable[[Transfer | None], None] | None = None
@@ -118,6 +119,7 @@ class Exchange:
         if not callable(f):
             raise TypeError(f"what is called must be a function, not {type(f).__name__}")
         digest, encoded = self._digests.digest(f, self.namespace)
+        self._attachment.libraries.note(self._modules)
         if digest not in link.known:
             if encoded is None:
                 name = getattr(f, "__name__", "the function")
@@ -250,7 +252,12 @@ class Exchange:
     def encode(self, value: object, *, carry: bool = True, name: str = "") -> list[Buffer]:
         """Encode an object for the session; see `rpc_magic.serial.encode`."""
         code = self._attachment.code
-        return serial.encode(value, namespace=self.namespace, carry=carry, name=name, code=code)
+        modules: set[str] = set()
+        buffers = serial.encode(
+            value, namespace=self.namespace, carry=carry, name=name, code=code, modules=modules
+        )
+        self._attachment.libraries.note(modules)
+        return buffers
 
     def encode_arguments(
         self,

@@ -93,6 +93,7 @@ class Link:
         known: digests of the functions that the other side has been given.
         before_request: called before each request; it may send something.
         on_question: takes the session's questions for modules, on the thread that reads.
+        on_libraries: takes the session's versions of libraries likewise; returns a text to show.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Link:
         self.known = _Known()
         self.before_request: Callable[[], None] = lambda: None
         self.on_question: Callable[[messages.FindModule], None] = lambda _: None
+        self.on_libraries: Callable[[dict[str, str]], str] = lambda _: ""
         io.watch(self)
 
     @property
@@ -294,6 +296,11 @@ class Link:
         if isinstance(message, messages.FindModule):
             self.on_question(message)
             return
+        if isinstance(message, messages.Libraries):
+            text = self.on_libraries(message.versions)
+            if not text:
+                return
+            message = messages.Stream("stderr", text)
         listener = self._listeners.get(call)
         kinds = (messages.Output, messages.CommMessage) if listener and listener.waits else messages.Output
         if listener is not None and isinstance(message, kinds):

@@ -72,6 +72,7 @@ def encode(
     code: CodeMode = "bytecode",
     changed: tuple[type, ...] = (),
     is_copy: bool = False,
+    modules: set[str] | None = None,
 ) -> list[Buffer]:
     """Turn an object into buffers.
 
@@ -84,6 +85,7 @@ def encode(
         code: "source" when the other side runs another Python minor version.
         changed: classes whose attributes were changed here: they are set also where the class came from.
         is_copy: functions get globals of their own wherever they are decoded, also in this process.
+        modules: takes up the names of the modules that the object refers to.
 
     Returns:
         Buffers for `decode`. They may alias the memory of `obj`.
@@ -106,12 +108,15 @@ def encode(
         out_of_band.append(raw)
         return False
 
+    encoding = Encoding(namespace, carry, code, changed, is_copy)
     try:
-        Pickler(sink, keep_in_band, Encoding(namespace, carry, code, changed, is_copy)).dump(obj)
+        Pickler(sink, keep_in_band, encoding).dump(obj)
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:
         raise transfer_error(obj, Encoding(namespace, carry, code), name, error) from error
+    if modules is not None:
+        modules |= encoding.modules
     segments = join_small(sink.segments)
     if len(segments) == 1:
         return [segments[0], *out_of_band]

@@ -141,10 +141,11 @@ class FunctionDigests:
 
     Args:
         code: how functions travel, as for `encode`.
+        modules: takes up the names of the modules that they refer to.
     """
 
-    def __init__(self, code: CodeMode = "bytecode") -> None:
-        self._code = code
+    def __init__(self, code: CodeMode = "bytecode", modules: set[str] | None = None) -> None:
+        self._code, self._modules = code, modules
         self._watches: dict[int, tuple[weakref.ref[Any], _Watch]] = {}
 
     def digest(
@@ -169,7 +170,7 @@ class FunctionDigests:
             return entry[1].digest, None
         watch = self._watch(function, namespace)
         root = name or getattr(function, "__name__", "")
-        buffers = encode(function, namespace=namespace, name=root, code=self._code)
+        buffers = encode(function, namespace=namespace, name=root, code=self._code, modules=self._modules)
         hasher = xxhash.xxh3_128(len(buffers).to_bytes(4, "little"))
         for buffer in buffers:
             hasher.update(memoryview(buffer).nbytes.to_bytes(8, "little"))

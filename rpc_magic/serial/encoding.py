@@ -137,6 +137,7 @@ class Encoding:
     Attributes:
         owned_cells: by id, closure cells whose content the state of some function carries.
         plain: types whose instances plain pickle handles; met so far.
+        modules: names of the modules that what was encoded refers to.
     """
 
     __slots__ = (
@@ -146,6 +147,7 @@ class Encoding:
         "changed",
         "code",
         "is_copy",
+        "modules",
         "namespace",
         "owned_cells",
         "plain",
@@ -163,6 +165,7 @@ class Encoding:
         self.is_copy = is_copy
         self.owned_cells: dict[int, types.CellType] = {}
         self.plain: set[type] = set()
+        self.modules: set[str] = set()
         self._home: Home | None = None
         self._skeletons: dict[int, tuple[dict[str, Any], Skeleton]] = {}
 

@@ -81,6 +81,7 @@ def _special(function: types.FunctionType) -> dict[str, Any]:
 def reduce_function(encoding: Encoding, function: types.FunctionType) -> Any:
     """By reference when importable, else made empty and filled: code, cells, globals it refers to."""
     if locate(function) is not None:
+        encoding.modules.add(function.__module__)
         return NotImplemented
     code = function.__code__
     carried = _carried_globals(encoding, function)
@@ -118,9 +119,10 @@ def reduce_cell(encoding: Encoding, cell: types.CellType) -> Any:
     return build.make_cell, (), (content,), None, None, build.set_cell
 
 
-def reduce_module(_encoding: Encoding, module: types.ModuleType) -> Any:
+def reduce_module(encoding: Encoding, module: types.ModuleType) -> Any:
     """By name; a module that cannot be imported takes its contents along."""
     if module.__name__ == "__main__" or is_importable_module(module):
+        encoding.modules.add(module.__name__)
         return build.module, (module.__name__,)
     state = {name: value for name, value in module.__dict__.items() if name not in _LEFT_IN_MODULE}
     return build.make_module, (module.__name__,), state, None, None, build.set_module

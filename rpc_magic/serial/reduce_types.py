@@ -59,6 +59,7 @@ def reduce_class(encoding: Encoding, cls: Any) -> Any:
         return build.attribute, ("types", type_constants[cls])
     located = locate(cls)
     if located is not None:
+        encoding.modules.add(located[0])
         public = public_name(*located) if encoding.code == "source" else located
         return NotImplemented if public == located else (build.attribute, public)
     made = ctypes_classes.reduce_made(cls)

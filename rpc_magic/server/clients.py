@@ -129,7 +129,8 @@ class ClientConnection(asyncio.BufferedProtocol):
                 self.say(await answer)
             except SessionError as error:
                 self.say(error.answer)
-            log.info("%s %s", self.title, "attached" if is_attach else "restarted its session")
+            told = ", ".join(f"{name} {version}" for name, version in request.client.versions.items())
+            log.info("%s (%s) %s", self.title, told, "attached" if is_attach else "restarted its session")
 
     async def _attach(self, request: control.Attach) -> control.Control:
         client = request.client

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import platform
 import signal
 import socket
 import subprocess
@@ -16,13 +15,13 @@ from pathlib import Path
 
 import msgspec
 
-from rpc_magic._version import __version__
 from rpc_magic.errors import ConnectError, RpcMagicError
 from rpc_magic.runtime import records, tokens
 from rpc_magic.runtime.addresses import Address
 from rpc_magic.runtime.folders import private_folder, runtime_folder
 from rpc_magic.runtime.launch import SupervisorConfig, environment
 from rpc_magic.runtime.processes import machine_id, python_tag, start_time, user_name
+from rpc_magic.runtime.versions import own_versions
 from rpc_magic.server.admission import Admission
 from rpc_magic.server.clients import ClientConnection, connect_client
 from rpc_magic.server.keepers import Keepers, Start
@@ -69,7 +68,7 @@ class Supervisor:
         self.clients: set[ClientConnection] = set()
         self.sessions: SessionTable | None = None
         self._listener, self._program = listener, program
-        self._versions = {"python": platform.python_version(), "rpc_magic": __version__}
+        self._versions = own_versions()
         self._settings = ServerSettings(orphan_seconds=config.orphan_seconds)
         self._ended = asyncio.Event()
         if keeper is not None:

@@ -23,7 +23,9 @@ class ClientInfo(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         pid, host, user: of the client process.
         python: major, minor, and the number of the bytecode format.
-        cwd, path, environ: folder, `sys.path` and environment; empty unless it shares the server's machine.
+        cwd, path, environ: folder, `sys.path` and environment; empty unless it shares the server's machine (and, for
+            the path, its version of Python).
+        versions: of Python and of the packages that the protocol rests on.
     """
 
     pid: int
@@ -33,6 +35,7 @@ class ClientInfo(msgspec.Struct, frozen=True, array_like=True):
     cwd: str = ""
     path: tuple[str, ...] = ()
     environ: dict[str, str] = {}
+    versions: dict[str, str] = {}
 
 
 # ---------------------------------------------------------------- client to supervisor

@@ -238,6 +238,15 @@ class ModulesChanged(Message, tag=33, frozen=True):
     names: tuple[str, ...]
 
 
+class Libraries(Message, tag=34, frozen=True):
+    """Versions of libraries, of which the sender refers to something for the first time. No answer; both ways.
+
+    The client sends it in the order of its requests, the worker before the outcome of the call.
+    """
+
+    versions: dict[str, str]
+
+
 # ---------------------------------------------------------------- worker to client: output
 
 
@@ -494,10 +503,12 @@ Request = (
     | CommMessage
     | ModuleFound
     | ModulesChanged
+    | Libraries
 )
 Answer = (
     CommMessage
     | FindModule
+    | Libraries
     | Stream
     | Display
     | ClearOutput

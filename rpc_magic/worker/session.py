@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ import msgspec
 from rpc_magic import serial
 from rpc_magic.errors import RemoteValueError, TransferError
 from rpc_magic.namespace import parts_of, shared_groups
+from rpc_magic.runtime.versions import Libraries, version_note
 from rpc_magic.settings import WorkerSettings
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
@@ -35,8 +37,8 @@ __all__ = ["Answer", "Session"]
 Answer = tuple[messages.Outcome, Sequence[Buffer]]
 
 
-_BEFORE_MODULES = frozenset({messages.Configure, messages.ModulesChanged})
-"""Requests that need none of the user's modules."""
+_BEFORE_MODULES = frozenset({messages.Configure, messages.ModulesChanged, messages.Libraries})
+"""Requests that run nothing of the user's: they need none of the user's modules, and show nothing."""
 
 _TOGETHER = 32 << 20
 """Bytes of arrays, tables and containers in variables that share objects, up to which they are fetched together."""
@@ -62,6 +64,9 @@ class Session:
         ticket: the session's; values kept here are known by it.
         settings: limits.
         payload: bytes of buffers that an answer may hold.
+
+    Attributes:
+        libraries: what was told to the client of the versions of libraries.
     """
 
     def __init__(
@@ -83,6 +88,8 @@ class Session:
         self._made = 0
         self._changed: set[str] = set()
         self._plain = False
+        self._notes = ""
+        self.libraries = Libraries()
         self._code: serial.CodeMode = "bytecode"
         self._actions: dict[type, Callable[[Any, Sequence[Buffer]], Answer | Awaitable[Answer] | None]] = {
             messages.DefineFunction: self._define,
@@ -96,6 +103,7 @@ class Session:
             messages.Complete: self._complete,
             messages.Configure: self._configure,
             messages.ModulesChanged: self._note_changed,
+            messages.Libraries: self._compare,
         }
 
     def handle(
@@ -112,6 +120,9 @@ class Session:
         try:
             if self._modules.is_stale and type(request) not in _BEFORE_MODULES:
                 self._refresh()
+            if self._notes and type(request) not in _BEFORE_MODULES:
+                notes, self._notes = self._notes, ""
+                sys.stderr.write(notes)
             return action(request, buffers)
         except BaseException as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
             return self.failure(error)
@@ -154,10 +165,19 @@ class Session:
     def _encode(
         self, value: object, *, carry: bool = True, name: str = "", changed: tuple[type, ...] = ()
     ) -> list[Buffer]:
+        modules: set[str] = set()
         with self.gate.user_code():
-            return serial.encode(
-                value, namespace=self.namespace, carry=carry, name=name, code=self._code, changed=changed
+            buffers = serial.encode(
+                value,
+                namespace=self.namespace,
+                carry=carry,
+                name=name,
+                code=self._code,
+                changed=changed,
+                modules=modules,
             )
+        self.libraries.note(modules)
+        return buffers
 
     def _keep(self, value: object, reason: str = "") -> messages.ValueInfo:
         self._made += 1
@@ -188,6 +208,10 @@ class Session:
                 self._keep(value, f"it has {size:,} bytes, the limit is {self._payload:,}")
             ), ()
         return messages.Returned(), buffers
+
+    def _compare(self, request: messages.Libraries, _: Sequence[Buffer]) -> None:
+        for library, mine, theirs in self.libraries.compare(request.versions):
+            self._notes += version_note(library, theirs, mine)
 
     def _note_changed(self, request: messages.ModulesChanged, _: Sequence[Buffer]) -> None:
         self._modules.note_changed(request.names)

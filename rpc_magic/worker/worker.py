@@ -23,6 +23,7 @@ from typing import Any
 
 from rpc_magic import serial
 from rpc_magic.errors import ProtocolError
+from rpc_magic.runtime.versions import Libraries
 from rpc_magic.settings import WorkerSettings
 from rpc_magic.transport import FrameSocket, PacketSocket
 from rpc_magic.wire import internal, messages
@@ -129,6 +130,7 @@ class Worker:
         """Serve this connection from now on; an older one is closed."""
         self._page.forget_interrupts()
         self._modules.note_new_client()
+        self._session.libraries = Libraries()
         old, self._channel = self._channel, channel
         self._loop.call_soon_threadsafe(self._switch, old, channel)
 
@@ -259,6 +261,9 @@ class Worker:
         self._page.end()
         self._running = 0
         if answer is not None:
+            versions = self._session.libraries.take()
+            if versions:
+                self._send(call, messages.Libraries(versions))
             self._send(call, *answer)
 
     def _sync_descriptors(self) -> None:

@@ -92,3 +92,61 @@ def test_remote_lines_are_those_of_the_source(their_server):
         with pytest.raises(ValueError, match="there") as caught:
             conn.call(fails)
         assert f"line {fails.__code__.co_firstlineno + 3}, in fails" in "".join(caught.value.__notes__)
+
+
+LIBRARY = "__version__ = {version!r}\nclass Thing: pass\n"
+
+
+@pytest.fixture
+def two_versions(tmp_path, monkeypatch):
+    """A library that is installed in one version here, and in another one at a server elsewhere; gives its URL."""
+    for side, version in (("here", "1.5"), ("there", "2.0")):
+        site = tmp_path / side / "site-packages"
+        (site / f"two_versions-{version}.dist-info").mkdir(parents=True)
+        (site / f"two_versions-{version}.dist-info" / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: two_versions\nVersion: {version}\n"
+        )
+        (site / "two_versions.py").write_text(LIBRARY.format(version=version))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RPC_MAGIC_MACHINE", "elsewhere")
+        patch.setenv("PYTHONPATH", str(tmp_path / "there" / "site-packages"))
+        with served() as url:
+            patch.undo()
+            monkeypatch.syspath_prepend(str(tmp_path / "here" / "site-packages"))
+            yield url
+    sys.modules.pop("two_versions", None)
+
+
+def said(capsys):
+    return [line for line in capsys.readouterr().err.splitlines() if "two_versions" in line]
+
+
+def test_another_major_version_is_told_once(two_versions, capsys):
+    """When an object goes there, by a call or a push; once for the connection, also when one comes back."""
+    import two_versions as library
+
+    with rpc_magic.connect(two_versions) as conn:
+        assert said(capsys) == []
+        conn.push(thing=library.Thing())
+        conn.call(len, [library.Thing()])
+        conn.pull("thing")
+        (line,) = said(capsys)
+        assert "two_versions has version 1.5 here and 2.0 in the session" in line
+        assert "%rpc_pip install two_versions==1.5" in line
+
+
+def test_another_major_version_of_what_comes_back(two_versions, capsys):
+    """When the first object of the library is the session's."""
+    with rpc_magic.connect(two_versions) as conn:
+        conn.run("import two_versions\nthing = two_versions.Thing()")
+        assert said(capsys) == []
+        conn.pull("thing")
+        conn.call(len, [conn.pull("thing")])
+        (line,) = said(capsys)
+        assert "1.5 here and 2.0 in the session" in line
+
+
+def test_what_is_told_at_connect(url):
+    """The client is told of Python, rpc_magic and dill."""
+    with rpc_magic.connect(url) as conn:
+        assert {"python", "rpc_magic", "dill"} <= conn.info().versions.keys()

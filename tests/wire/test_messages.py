@@ -47,12 +47,14 @@ REQUESTS = {
     30: "CommMessage",
     32: "ModuleFound",
     33: "ModulesChanged",
+    34: "Libraries",
 }
 FROM_ENGINE = {14: "Fetch", 60: "Returned", 62: "Failed"}
 ANSWERS = {
     22: "Acknowledge",
     30: "CommMessage",
     31: "FindModule",
+    34: "Libraries",
     40: "Stream",
     41: "Display",
     42: "ClearOutput",
@@ -81,7 +83,8 @@ def test_tags_are_fixed() -> None:
     assert tags(messages.Request) == sorted(REQUESTS.items())
     assert tags(messages.Answer) == sorted(ANSWERS.items())
     assert tags(FromEngine) == sorted(FROM_ENGINE.items())
-    assert {n: name for n, name in REQUESTS.items() if n in ANSWERS} == {22: "Acknowledge", 30: "CommMessage"}
+    both = {22: "Acknowledge", 30: "CommMessage", 34: "Libraries"}
+    assert {n: name for n, name in REQUESTS.items() if n in ANSWERS} == both
 
 
 def test_protocol_page() -> None:

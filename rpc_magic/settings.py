@@ -82,12 +82,17 @@ class WorkerSettings:
         park_seconds: without calls for this long the helper thread stops ticking.
         eager: pickled bytes up to which plain values come back by themselves.
         functions: functions remembered by digest; the oldest is forgotten first and sent again when needed.
+        blocks: bytes of received arrays and tables that are held, so that they need not be sent again; the oldest go
+            first. Those that the session's variables use anyway cost nothing more.
+        held: bytes of sent memory without another owner that are held for the same reason.
     """
 
     takeover_seconds: float = 0.005
     park_seconds: float = 1.0
     eager: int = 1 * MIB
     functions: int = 1024
+    blocks: int = 2 * GIB
+    held: int = 256 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,8 @@ class ClientSettings:
         lost_seconds: how long to wait for the server's word on why a data connection ended.
         prompt_seconds: how long a user who types waits for completions and help of a value that is elsewhere.
         upload_warning: bytes of variables sent for one cell above which the size is said first.
+        held: bytes of received memory that are held, so that what lies in it need not be sent again, though the program
+            has no more use for them.
     """
 
     connect_seconds: float = 10.0
@@ -109,3 +116,4 @@ class ClientSettings:
     lost_seconds: float = 1.0
     prompt_seconds: float = 0.8  # JupyterLab waits for one second
     upload_warning: int = 100 * 1000 * 1000
+    held: int = 256 * MIB

@@ -43,6 +43,7 @@ from rpc_magic.settings import ClientSettings
 from rpc_magic.transport.iothread import IoThread
 from rpc_magic.wire import control, messages
 from rpc_magic.wire.handshake import Role
+from rpc_magic.wire.store import ChunkStore
 
 __all__ = ["Attachment", "Stray"]
 
@@ -83,6 +84,7 @@ class Attachment:
         on_change: called on the I/O thread when `state` or `pong` has changed.
         modules: serves the user's own modules to the session.
         libraries: what was told of the versions of libraries.
+        chunks: finds what the session has already.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Attachment:
         self.on_comm: Callable[[messages.CommMessage, list[memoryview]], None] = lambda *_: None
         self.modules = LocalModules()
         self.libraries = Libraries()
+        self.chunks = ChunkStore(self._settings.held)
         self._client_id = CLIENT_ID
         deadline = time.monotonic() + timeout
         sock = dial(place.address, place.token, Role.CONTROL, self._client_id, deadline)
@@ -165,6 +168,7 @@ class Attachment:
             self.welcome.payload,
             lambda detail: self._link_lost(role, detail),
             self._take_stray,
+            self.chunks if role is Role.DATA else None,
         )
         if role is Role.DATA:
             link.on_question = lambda question: self.modules.answer(question, link.send)
@@ -291,6 +295,10 @@ class Attachment:
         """Return the bytes sent and received by all links."""
         links = list(self._links.values())
         return sum(link.bytes_sent for link in links), sum(link.bytes_received for link in links)
+
+    def bytes_saved(self) -> int:
+        """Return the bytes that were not sent because the session had them."""
+        return sum(link.bytes_saved for link in list(self._links.values()))
 
     # ------------------------------------------------------------ ends
 

@@ -7,18 +7,20 @@ import copy
 import itertools
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from rpc_magic.client.interrupts import Deferred
 from rpc_magic.client.leading import Leader
+from rpc_magic.client.outbox import Outbox
 from rpc_magic.errors import LimitError, ProtocolError, RpcMagicError
 from rpc_magic.settings import WireLimits, WorkerSettings
 from rpc_magic.transport import FrameSocket
 from rpc_magic.transport.iothread import IoThread
 from rpc_magic.wire import messages
-from rpc_magic.wire.frames import JOIN, Buffer
+from rpc_magic.wire.frames import JOIN, Buffer, Frame
+from rpc_magic.wire.store import ChunkStore
+from rpc_magic.wire.transfers import Transfers
 
 __all__ = ["Link", "Listener", "Transfer"]
 
@@ -88,6 +90,7 @@ class Link:
         on_lost: called once on the I/O thread when the connection is gone without having been closed; returns the
             error that its calls end with, or None to give it later by `fail_all`.
         on_stray: takes output that belongs to no call that waits.
+        store: finds chunks that need not be sent again; None for a side that does not know of chunks.
 
     Attributes:
         known: digests of the functions that the other side has been given.
@@ -103,16 +106,15 @@ class Link:
         payload: int,
         on_lost: Callable[[str], Exception | None],
         on_stray: Callable[[int, messages.Message, list[memoryview]], None],
+        store: ChunkStore | None = None,
     ) -> None:
-        self._frames = FrameSocket(sock, WireLimits())
+        limits = WireLimits()
+        self._transfers = Transfers(store, limits.payload) if store is not None else None
+        self._frames = FrameSocket(sock, limits, self._transfers)
         self._io, self._payload = io, payload
         self._on_lost, self._on_stray = on_lost, on_stray
         self._listeners: dict[int, Listener] = {}
-        self._outbox: deque[tuple[int, bytes, Sequence[Buffer], threading.Event]] = deque()
-        self._unsent: deque[threading.Event] = deque()  # large frames of which a part waits for the socket
-        self._upload: tuple[int, int, threading.Event] | None = (
-            None  # the last large one: call, bytes, it has left
-        )
+        self._outbox = Outbox(self._frames, self._transfers)
         self._lock = threading.Lock()
         self._gone: Exception | None = None
         self._leader = Leader(sock)
@@ -132,6 +134,11 @@ class Link:
     def bytes_received(self) -> int:
         """Bytes received so far."""
         return self._frames.bytes_received
+
+    @property
+    def bytes_saved(self) -> int:
+        """Bytes that were not sent because the other side had them, so far."""
+        return self._transfers.saved if self._transfers is not None else 0
 
     @property
     def is_gone(self) -> bool:
@@ -189,22 +196,19 @@ class Link:
                 finally:
                     self._io.resume(self, has_unsent=self._frames.has_unsent)
                     self._leading.release()
-        if sent is not None:
-            self._upload = call, size, sent
-            if wait and not self._io.is_current:
-                sent.wait()
+        if wait and sent is not None and not self._io.is_current:
+            sent.wait()
         return call
 
     def transfer(self, call: int) -> Transfer | None:
         """Return how far the objects of a call have come that are on their way now; None when none are. Any thread."""
         incoming, done, total = self._frames.incoming
+        if self._transfers is not None and self._transfers.incoming[0] == call:
+            incoming, done, total = self._transfers.incoming
         if incoming == call and total:
             return Transfer(is_upload=False, done=done, total=total)
-        if self._upload is None or self._upload[0] != call or self._upload[2].is_set():
-            return None
-        _, total, _ = self._upload
-        waits = total if self._outbox else self._frames.bytes_unsent
-        return Transfer(is_upload=True, done=max(0, total - waits), total=total)
+        upload = self._outbox.progress(call)
+        return None if upload is None else Transfer(True, *upload)
 
     def _may_lead(self) -> bool:
         """Become the one that reads, when no other call is under way; the I/O thread then holds off."""
@@ -237,8 +241,7 @@ class Link:
         """Send a small frame at once, have the I/O thread send a large one; return what tells that it has left."""
         if size < JOIN and self._send_now(call, encoded, buffers):
             return None
-        sent = threading.Event()
-        self._outbox.append((call, encoded, buffers, sent))
+        sent = self._outbox.post(call, encoded, buffers, size)
         self._io.do(self._empty_outbox)
         return sent
 
@@ -268,7 +271,7 @@ class Link:
         """Read, and give each message to its call."""
         try:
             for frame in self._frames.read():
-                self._dispatch(frame.call, messages.decode_answer(frame.message), frame.buffers)
+                self._dispatch(frame)
         except EOFError:
             self._io.do(lambda: self._lose("the other side closed it"))
         except (OSError, ProtocolError) as error:
@@ -281,17 +284,21 @@ class Link:
             before = self._frames.bytes_received
             try:
                 for frame in self._frames.read():
-                    self._dispatch(frame.call, messages.decode_answer(frame.message), frame.buffers)
+                    self._dispatch(frame)
             except (EOFError, OSError, ProtocolError):
                 return
             if self._frames.bytes_received == before:
                 return
 
-    def _dispatch(self, call: int, message: messages.Answer, buffers: list[memoryview]) -> None:
+    def _dispatch(self, frame: Frame) -> None:
+        message, call, buffers = messages.decode_answer(frame.message), frame.call, frame.buffers
         if isinstance(message, messages.Outcome):
             listener = self._listeners.pop(call, None)
             if listener is not None:
                 listener.finish(message, buffers)
+            return
+        if isinstance(message, (messages.AllNamed, messages.Lacking)):
+            self._take_transfer(call, message)
             return
         if isinstance(message, messages.FindModule):
             self.on_question(message)
@@ -316,25 +323,30 @@ class Link:
         except OSError:
             self._lose("it broke while sending")
             is_empty = True
-        while is_empty and self._unsent:
-            self._unsent.popleft().set()
-        return is_empty
+        if is_empty:
+            self._outbox.flushed()
+            self._empty_outbox()
+        return is_empty and not self._frames.has_unsent
 
     def _empty_outbox(self) -> None:
-        with self._lock:
-            while self._outbox:
-                call, encoded, buffers, sent = self._outbox[0]
-                try:
-                    is_sent = self._frames.is_closed or self._frames.send(call, encoded, buffers)
-                except OSError:
-                    self._io.do(lambda: self._lose("it broke while sending"))
-                    is_sent = True
-                self._outbox.popleft()
-                if is_sent:
-                    sent.set()
-                else:
-                    self._unsent.append(sent)
-                    self._io.watch_writing(self)
+        try:
+            with self._lock:
+                has_unsent = self._outbox.pump()
+        except OSError:
+            self._lose("it broke while sending")
+        else:
+            if has_unsent:
+                self._io.watch_writing(self)
+
+    def _take_transfer(self, call: int, message: messages.AllNamed | messages.Lacking) -> None:
+        """Take what is said of large buffers; answer it, and go on with what waited for it."""
+        if self._transfers is None:
+            raise ProtocolError("large buffers were told of where there are none")
+        answer = self._transfers.answer(message)
+        if answer is None:
+            self._io.do(self._empty_outbox)
+        elif not self._frames.send(call, messages.encode(answer)):
+            self._io.watch_writing(self)
 
     def _lose(self, detail: str) -> None:
         if self._gone is not None:
@@ -349,10 +361,7 @@ class Link:
     def fail_all(self, error: Exception) -> None:
         """End every call that waits with `error`. I/O thread only."""
         self._gone = error
-        while self._outbox:
-            self._outbox.popleft()[3].set()
-        while self._unsent:
-            self._unsent.popleft().set()
+        self._outbox.drop()
         while self._listeners:
             self._listeners.popitem()[1].fail(error)
 

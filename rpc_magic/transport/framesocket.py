@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from rpc_magic.settings import WireLimits
-from rpc_magic.wire.frames import Buffer, Frame, FrameReader, encode_frame
+from rpc_magic.wire.frames import Buffer, Frame, FrameReader, Inlet, encode_frame
 
 __all__ = ["FrameSocket"]
 
@@ -36,12 +36,15 @@ class FrameSocket:
     Args:
         sock: the socket; made non-blocking.
         limits: what a received frame may hold.
+        inlet: see `FrameReader`.
 
     Attributes:
         bytes_sent, bytes_received: so far.
     """
 
-    def __init__(self, sock: socket.socket, limits: WireLimits | None = None) -> None:
+    def __init__(
+        self, sock: socket.socket, limits: WireLimits | None = None, inlet: Inlet | None = None
+    ) -> None:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -49,7 +52,7 @@ class FrameSocket:
             for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                 sock.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
         self._sock = sock
-        self._reader = FrameReader(limits)
+        self._reader = FrameReader(limits, inlet)
         self._reading = threading.Lock()
         self._sending = threading.Lock()
         self._queue: deque[memoryview] = deque()
@@ -82,8 +85,8 @@ class FrameSocket:
         """True after `close`."""
         return self._closed
 
-    def send(self, call: int, message: bytes, buffers: Sequence[Buffer] = ()) -> bool:
-        """Send a frame, or queue what the kernel does not take.
+    def send(self, call: int, message: bytes, buffers: Sequence[Buffer] = (), transfer: int = 0) -> bool:
+        """Send a frame, or queue what the kernel does not take; `transfer` as in `Frame`.
 
         Buffers are referred to until they have left: they must not change before `has_unsent` is False.
 
@@ -96,7 +99,7 @@ class FrameSocket:
         with self._sending:
             if self._closed:
                 raise OSError(errno.EBADF, "the connection is closed")
-            pieces = encode_frame(call, self._seq + 1, self._reader.last_seq, message, buffers)
+            pieces = encode_frame(call, self._seq + 1, self._reader.last_seq, message, buffers, transfer)
             self._seq += 1  # only now: a number whose frame could not be made must not be missed
             if not self._queue:
                 if len(pieces) == 1:

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from rpc_magic.errors import ProtocolError
 from rpc_magic.settings import WireLimits
 from rpc_magic.wire.memory import OWN_PAGES, allocate
 
-__all__ = ["HEADER", "JOIN", "MAGIC", "VERSION", "Buffer", "Frame", "FrameReader", "encode_frame"]
+__all__ = ["HEADER", "JOIN", "MAGIC", "VERSION", "Buffer", "Frame", "FrameReader", "Inlet", "encode_frame"]
 
 Buffer = bytes | bytearray | memoryview
 
 VERSION = 1
 MAGIC = b"Rm"
 HEADER = Struct("!2sBBIQQQII")
-"""magic, version, flags, message length, call id, sequence number, acknowledged number, buffers, reserved."""
+"""magic, version, flags, message length, call id, sequence number, acknowledged number, buffers, transfer."""
 
 JOIN = 1 << 16
 """Bytes up to which a frame leaves as one piece: one system call; the copy is cheaper than a second one."""
@@ -51,6 +51,7 @@ class Frame(NamedTuple):
         ack: the sender has handled our frames up to this number.
         message: the encoded message.
         buffers: the buffers of its objects; writable, and the receiver's own.
+        transfer: number of the transfer that brought the large ones, whose places here are empty; 0 for none.
     """
 
     call: int
@@ -58,17 +59,18 @@ class Frame(NamedTuple):
     ack: int
     message: bytes
     buffers: list[memoryview]
+    transfer: int = 0
 
 
 def encode_frame(
-    call: int, seq: int, ack: int, message: bytes, buffers: Sequence[Buffer] = ()
+    call: int, seq: int, ack: int, message: bytes, buffers: Sequence[Buffer] = (), transfer: int = 0
 ) -> list[Buffer]:
     """Return the pieces of a frame, to be sent in order.
 
     Buffers are C-contiguous. They are referred to, not copied, unless the whole frame is small: they must not
     change until they have left.
     """
-    header = HEADER.pack(MAGIC, VERSION, 0, len(message), call, seq, ack, len(buffers), 0)
+    header = HEADER.pack(MAGIC, VERSION, 0, len(message), call, seq, ack, len(buffers), transfer)
     if not buffers:
         return [header + message]
     flat = [b if type(b) is bytes else _flat(b) for b in buffers]
@@ -90,6 +92,16 @@ def _flat(buffer: Buffer) -> Buffer:
     return view.cast("B") if view.nbytes else b""
 
 
+class Inlet(Protocol):
+    """Takes frames out of the stream that are no business of the reader's user; see `rpc_magic.wire.transfers`."""
+
+    def place(self, message: bytes, count: int) -> list[memoryview] | None:
+        """Return the memory for the `count` buffers of a frame that are still to come; None where any will do."""
+
+    def take(self, frame: Frame) -> Frame | None:
+        """Return what to give for a complete frame; None for nothing."""
+
+
 class FrameReader:
     """Turns received bytes into frames; not thread-safe.
 
@@ -103,10 +115,12 @@ class FrameReader:
 
     Args:
         limits: what a frame may hold; checked before memory is taken.
+        inlet: takes the frames that bring large buffers ahead; without it no frame may name a transfer.
     """
 
-    def __init__(self, limits: WireLimits | None = None) -> None:
+    def __init__(self, limits: WireLimits | None = None, inlet: Inlet | None = None) -> None:
         self._limits = limits or WireLimits()
+        self._inlet = inlet
         self._area = bytearray(_STAGING)
         self._staging = memoryview(self._area)
         self._start = 0  # of the bytes in staging that are not yet parsed
@@ -180,12 +194,14 @@ class FrameReader:
         if end - start < _HEADER_SIZE:
             _check_start(view[start:end])
             return False
-        magic, version, flags, length, call, seq, ack, count, reserved = HEADER.unpack_from(view, start)
-        if magic != MAGIC or version != VERSION or flags or reserved or seq != self._last_seq + 1:
+        magic, version, flags, length, call, seq, ack, count, transfer = HEADER.unpack_from(view, start)
+        if magic != MAGIC or version != VERSION or flags or seq != self._last_seq + 1:
             _check_start(view[start:end])
             raise ProtocolError(
                 f"a frame has number {seq} where {self._last_seq + 1} was due, or unknown flags"
             )
+        if transfer and self._inlet is None:
+            raise ProtocolError("a frame names a transfer where there are none")
         if length > self._limits.message or count > self._limits.buffers:
             raise ProtocolError(
                 f"a frame with {length:,} bytes of message, {count:,} buffers is over the limit"
@@ -202,9 +218,8 @@ class FrameReader:
         else:
             self._head = self._target = None
         if count:
-            return self._take_buffers(frames, Frame(call, seq, ack, message, []), view[table:after])
-        self._last_seq = seq
-        frames.append(Frame(call, seq, ack, message, []))
+            return self._take_buffers(frames, Frame(call, seq, ack, message, [], transfer), view[table:after])
+        self._give(frames, Frame(call, seq, ack, message, [], transfer))
         return self._start < self._end
 
     def _take_buffers(self, frames: list[Frame], frame: Frame, table: memoryview) -> bool:
@@ -216,15 +231,25 @@ class FrameReader:
             raise ProtocolError(f"a frame with {size:,} bytes of buffers is over the limit")
         start = self._start
         if size > self._end - start:
-            frame.buffers.extend(map(allocate, lengths))
+            places = self._inlet.place(frame.message, len(lengths)) if self._inlet is not None else None
+            if places is not None and tuple(map(len, places)) != lengths:
+                raise ProtocolError("a frame's buffers have not the sizes that its message tells")
+            frame.buffers.extend(map(allocate, lengths) if places is None else places)
             self._open, self._index, self._at = frame, 0, 0
             return True
         for n in lengths:
             frame.buffers.append(memoryview(self._area[start : start + n]))
             start += n
-        self._start, self._last_seq = start, frame.seq
-        frames.append(frame)
+        self._start = start
+        self._give(frames, frame)
         return start < self._end
+
+    def _give(self, frames: list[Frame], frame: Frame) -> None:
+        """Give a complete frame."""
+        self._last_seq = frame.seq
+        given = frame if self._inlet is None else self._inlet.take(frame)
+        if given is not None:
+            frames.append(given)
 
     def _take_head(self, size: int) -> None:
         """Go on to receive header, message and table, `size` bytes, into memory of their own."""
@@ -254,8 +279,8 @@ class FrameReader:
                 return False
             index += 1
             at = 0
-        self._start, self._open, self._last_seq = start, None, frame.seq
-        frames.append(frame)
+        self._start, self._open = start, None
+        self._give(frames, frame)
         return start < self._end
 
 

@@ -182,6 +182,53 @@ class Acknowledge(Message, tag=22, frozen=True):
     """Nothing but the frame header's acknowledged number."""
 
 
+# ---------------------------------------------------------------- both ways: large buffers (section 9)
+
+
+class Parts(Message, tag=23, frozen=True):
+    """Chunks of a large buffer of the frame that this transfer ends with. Buffers: those that are not `named`.
+
+    Attributes:
+        transfer: its number; they rise.
+        buffer: the buffer's place in that frame.
+        total: bytes of all large buffers of that frame.
+        size: bytes of the buffer.
+        start: of the first chunk, in bytes.
+        sizes: bytes of each chunk; they follow each other without gaps.
+        digests: of all chunks, one after the other.
+        named: for each chunk, whether it is only named: the receiver has it, as far as the sender knows.
+    """
+
+    transfer: int
+    buffer: int
+    total: int
+    size: int
+    start: int
+    sizes: tuple[int, ...]
+    digests: bytes
+    named: tuple[bool, ...]
+
+
+class AllNamed(Message, tag=24, frozen=True):
+    """All chunks of a transfer have been told of, some of them only named. Answer: `Lacking`."""
+
+    transfer: int
+
+
+class Lacking(Message, tag=25, frozen=True):
+    """The chunks that were named and are not there, by the buffer's place and the chunk's number in it."""
+
+    transfer: int
+    chunks: tuple[tuple[int, int], ...]
+
+
+class ForgetChunks(Message, tag=26, frozen=True):
+    """The content of these chunks changed while they were sent: their digests do not name it."""
+
+    transfer: int
+    digests: bytes
+
+
 # ---------------------------------------------------------------- both ways
 
 
@@ -483,7 +530,9 @@ class Refused(Outcome, tag=71, frozen=True):
 
 
 Request = (
-    DefineFunction
+    AllNamed
+    | Lacking
+    | DefineFunction
     | CallFunction
     | CallExposed
     | RunCell
@@ -506,7 +555,9 @@ Request = (
     | Libraries
 )
 Answer = (
-    CommMessage
+    AllNamed
+    | Lacking
+    | CommMessage
     | FindModule
     | Libraries
     | Stream
@@ -535,6 +586,19 @@ Answer = (
 encode = msgspec.msgpack.Encoder().encode
 decode_request: Callable[[bytes], Request] = decoder(Request)
 decode_answer: Callable[[bytes], Answer] = decoder(Answer)
+_decode_chunks: Callable[[bytes], Parts | ForgetChunks] = decoder(Parts | ForgetChunks)
+_CHUNK_TAGS = {encode(Parts(0, 0, 0, 0, 0, (), b"", ()))[1], encode(ForgetChunks(0, b""))[1]}
+
+
+def decode_chunks(data: bytes) -> Parts | ForgetChunks | None:
+    """Return a message that is about chunks of a transfer; None for any other.
+
+    Raises:
+        ProtocolError: it cannot be read.
+    """
+    return _decode_chunks(data) if len(data) > 1 and data[1] in _CHUNK_TAGS else None
+
+
 decode_from_engine: Callable[[bytes], Fetch | Returned | Failed] = decoder(Fetch | Returned | Failed)
 encode_record = encode
 decode_record: Callable[[bytes], ErrorRecord] = decoder(ErrorRecord)

@@ -117,7 +117,7 @@ class Helper:
                 if role == Role.ENGINE:
                     self._engine.adopt(FrameSocket(sock, WireLimits()))
                 else:
-                    self._worker.adopt(FrameSocket(sock, WireLimits()))
+                    self._worker.adopt(sock)
             case internal.Drained():
                 self._worker.show_drained(message)
             case internal.Synced(number):

@@ -15,6 +15,7 @@ import contextlib
 import contextvars
 import ctypes
 import itertools
+import socket
 import threading
 from collections import deque
 from collections.abc import Awaitable, Sequence
@@ -25,10 +26,11 @@ from rpc_magic import serial
 from rpc_magic.errors import ProtocolError
 from rpc_magic.runtime.versions import Libraries
 from rpc_magic.settings import WorkerSettings
-from rpc_magic.transport import FrameSocket, PacketSocket
+from rpc_magic.transport import PacketSocket
 from rpc_magic.wire import internal, messages
 from rpc_magic.wire.frames import Buffer, Frame
 from rpc_magic.worker.comms import Comms
+from rpc_magic.worker.datachannel import Chunks, DataChannel
 from rpc_magic.worker.helper import Helper
 from rpc_magic.worker.interrupts import InterruptGate
 from rpc_magic.worker.modules import UserModules
@@ -45,6 +47,8 @@ _SYNC_SECONDS = 2.0
 _LIBC = ctypes.CDLL(None)
 _AT_ANY_TIME = frozenset(
     {
+        messages.AllNamed,
+        messages.Lacking,
         messages.InputReply,
         messages.CommMessage,
         messages.ModuleFound,
@@ -73,7 +77,7 @@ class Worker:
         self._own = own
         self._loop = asyncio.new_event_loop()
         self._context = contextvars.copy_context()  # what a call sets in it, the next one finds
-        self._channel: FrameSocket | None = None
+        self._channel: DataChannel | None = None
         self._queue: deque[tuple[int, messages.Request, list[memoryview]]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._runs = itertools.count(1)
@@ -93,6 +97,8 @@ class Worker:
         self._outputs.sync = self._sync_descriptors
         self._comms: Comms = self._shell.comms
         settings = WorkerSettings()
+        self._taking = threading.Lock()
+        self._chunks = Chunks(settings)
         self._questions = Questions(
             lambda message: self._send(0, message), self._take_in, lambda: self._channel is not None
         )
@@ -117,7 +123,7 @@ class Worker:
     # ------------------------------------------------------------ connections (any thread)
 
     @property
-    def channel(self) -> FrameSocket | None:
+    def channel(self) -> DataChannel | None:
         """The data connection, while a client is there."""
         return self._channel
 
@@ -126,22 +132,23 @@ class Worker:
         """A number that names what runs now, 0 for nothing."""
         return self._running
 
-    def adopt(self, channel: FrameSocket) -> None:
+    def adopt(self, sock: socket.socket) -> None:
         """Serve this connection from now on; an older one is closed."""
+        channel = DataChannel(sock, self._chunks)
         self._page.forget_interrupts()
         self._modules.note_new_client()
         self._session.libraries = Libraries()
         old, self._channel = self._channel, channel
         self._loop.call_soon_threadsafe(self._switch, old, channel)
 
-    def _switch(self, old: FrameSocket | None, new: FrameSocket) -> None:
+    def _switch(self, old: DataChannel | None, new: DataChannel) -> None:
         if old is not None:
             self._forget(old)
         if new is self._channel:
             self._loop.add_reader(new.fileno(), self._readable)
             self._readable()
 
-    def _forget(self, channel: FrameSocket) -> None:
+    def _forget(self, channel: DataChannel) -> None:
         if not channel.is_closed:
             self._loop.remove_reader(channel.fileno())
             channel.close()
@@ -149,14 +156,16 @@ class Worker:
     def read(self) -> bool:
         """Take in what has come; True when there are new requests in the queue."""
         channel = self._channel
-        if channel is None:
+        # What another thread has read it also takes, before anybody reads more: requests stay in order.
+        if channel is None or not self._taking.acquire(blocking=False):
             return False
         try:
-            frames = channel.read()
+            are_requests = [self._take(channel, frame) for frame in channel.read()]  # all of them are taken
         except (EOFError, OSError, ProtocolError):
             self._lose(channel)
             return False
-        are_requests = [self._take(frame) for frame in frames]  # all of them are taken
+        finally:
+            self._taking.release()
         return any(are_requests)
 
     def _take_in(self) -> None:
@@ -165,7 +174,7 @@ class Worker:
             if self.read():
                 self.wake_queue()
 
-    def _lose(self, channel: FrameSocket) -> None:
+    def _lose(self, channel: DataChannel) -> None:
         """The client is gone; what waits for an answer of it ends."""
         if self._channel is channel:
             self._channel = None
@@ -175,14 +184,9 @@ class Worker:
                 answers.append(messages.InputReply("", "the client is gone"))
             self._answered.notify_all()
 
-    def _take(self, frame: Frame) -> bool:
+    def _take(self, channel: DataChannel, frame: Frame) -> bool:
         """Handle what may come at any time; queue a request."""
-        try:
-            request = messages.decode_request(frame.message)
-        except ProtocolError:
-            if self._channel is not None:
-                self._lose(self._channel)
-            return False
+        request = messages.decode_request(frame.message)
         if type(request) not in _AT_ANY_TIME:
             self._queue.append((frame.call, request, frame.buffers))
             return True
@@ -195,6 +199,8 @@ class Worker:
                 self._loop.call_soon_threadsafe(self._comms.handle, request, frame.buffers)
             case messages.ModuleFound():
                 self._questions.take(request, frame.buffers)
+            case messages.AllNamed() | messages.Lacking():
+                channel.answer(frame.call, request)
             case messages.Drop(keys):
                 self._session.drop(keys)
             case messages.CancelCall(call):
@@ -264,7 +270,16 @@ class Worker:
             versions = self._session.libraries.take()
             if versions:
                 self._send(call, messages.Libraries(versions))
-            self._send(call, *answer)
+            self._send_outcome(call, *answer)
+
+    def _send_outcome(self, call: int, outcome: messages.Outcome, buffers: Sequence[Buffer]) -> None:
+        channel = self._channel
+        if channel is None:
+            return
+        try:
+            channel.send_outcome(call, outcome, buffers, self.read)
+        except (OSError, ValueError):
+            self._lose(channel)
 
     def _sync_descriptors(self) -> None:
         """Wait until what the call has written to file descriptors 1 and 2 is sent."""

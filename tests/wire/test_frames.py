@@ -51,9 +51,9 @@ def header(
     seq: int = 1,
     ack: int = 0,
     buffers: int = 0,
-    reserved: int = 0,
+    transfer: int = 0,
 ) -> bytes:
-    return HEADER.pack(magic, version, flags, length, call, seq, ack, buffers, reserved)
+    return HEADER.pack(magic, version, flags, length, call, seq, ack, buffers, transfer)
 
 
 SHAPES: dict[str, tuple[bytes, list[bytes]]] = {
@@ -256,7 +256,7 @@ def test_limits_are_the_readers() -> None:
         (header(magic=b"RM"), "no frame"),
         (header(version=2), "speaks version 2"),
         (header(flags=1), "unknown flags"),
-        (header(reserved=1), "unknown flags"),
+        (header(transfer=1), "where there are none"),
         (header(seq=0), "number 0 where 1 was due"),
         (header(seq=2), "number 2 where 1 was due"),
         (header(seq=(1 << 64) - 1), "where 1 was due"),

@@ -15,6 +15,7 @@ from rpc_magic.errors import ProtocolError
 from rpc_magic.wire import messages
 
 FromEngine = messages.Fetch | messages.Returned | messages.Failed
+Chunks = messages.Parts | messages.ForgetChunks
 
 CASES = [
     pytest.param(struct, decode, id=f"{struct.__name__}-{decode_name}")
@@ -22,6 +23,7 @@ CASES = [
         (messages.Request, messages.decode_request, "request"),
         (messages.Answer, messages.decode_answer, "answer"),
         (FromEngine, messages.decode_from_engine, "from_engine"),
+        (Chunks, messages.decode_chunks, "chunks"),
     )
     for struct in members(union)
 ]
@@ -44,14 +46,19 @@ REQUESTS = {
     20: "CancelCall",
     21: "InputReply",
     22: "Acknowledge",
+    24: "AllNamed",
+    25: "Lacking",
     30: "CommMessage",
     32: "ModuleFound",
     33: "ModulesChanged",
     34: "Libraries",
 }
+CHUNKS = {23: "Parts", 26: "ForgetChunks"}
 FROM_ENGINE = {14: "Fetch", 60: "Returned", 62: "Failed"}
 ANSWERS = {
     22: "Acknowledge",
+    24: "AllNamed",
+    25: "Lacking",
     30: "CommMessage",
     31: "FindModule",
     34: "Libraries",
@@ -83,13 +90,14 @@ def test_tags_are_fixed() -> None:
     assert tags(messages.Request) == sorted(REQUESTS.items())
     assert tags(messages.Answer) == sorted(ANSWERS.items())
     assert tags(FromEngine) == sorted(FROM_ENGINE.items())
-    both = {22: "Acknowledge", 30: "CommMessage", 34: "Libraries"}
+    assert tags(Chunks) == sorted(CHUNKS.items())
+    both = {22: "Acknowledge", 24: "AllNamed", 25: "Lacking", 30: "CommMessage", 34: "Libraries"}
     assert {n: name for n, name in REQUESTS.items() if n in ANSWERS} == both
 
 
 def test_protocol_page() -> None:
     """Section 5 of the protocol page lists every message with its tag."""
-    assert on_the_page(5) == tags(messages.Request, messages.Answer, FromEngine)
+    assert on_the_page(5) == tags(messages.Request, messages.Answer, FromEngine, Chunks)
 
 
 def test_every_message_has_a_direction() -> None:
@@ -101,7 +109,12 @@ def test_every_message_has_a_direction() -> None:
         and issubclass(value, messages.Message)
         and value not in (messages.Message, messages.Output, messages.Outcome)
     }
-    assert declared == {*members(messages.Request), *members(messages.Answer), *members(FromEngine)}
+    assert declared == {
+        *members(messages.Request),
+        *members(messages.Answer),
+        *members(FromEngine),
+        *members(Chunks),
+    }
 
 
 @pytest.mark.parametrize(("struct", "decode"), CASES)

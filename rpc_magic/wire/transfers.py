@@ -1,0 +1,251 @@
+"""Transfers: large buffers go ahead of their frame, in chunks; what the other side has is named (protocol page, 9).
+
+Theory of operation. The sender of a frame with large buffers goes through them a few chunks at a time: it digests
+them, and says for each group which chunks follow (`Parts`); those it believes to be there, because they were once
+sent or received on this connection, are named only. The receiver puts each buffer together from what is sent and what
+it finds. If chunks were only named, it then says which of them it could not find (`Lacking`, perhaps none), and gets
+these. At last comes the frame itself, whose header names the transfer and whose table has empty places for its
+buffers. So a first sending is digested while it travels and waits for nothing, and a wrong belief costs one answer.
+
+One transfer of a direction is under way at a time. Nothing here does I/O: `Outgoing` is driven by whoever sends the
+frame, `Transfers` by whoever reads. `rpc_magic.wire.incoming` puts the buffers together.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from rpc_magic.errors import ProtocolError
+from rpc_magic.wire import messages
+from rpc_magic.wire.chunks import LARGE, Chunk, digest_of, flat, spans
+from rpc_magic.wire.frames import Buffer, Frame
+from rpc_magic.wire.incoming import Incoming, Memories, PrivateMemories
+from rpc_magic.wire.store import ChunkStore
+
+__all__ = ["Outgoing", "Transfers"]
+
+_GROUP = 16
+"""Chunks in one message: what is digested is still in the processor's cache when it is sent."""
+
+_KNOWN = 1 << 17
+"""Chunks that the other side is believed to have; the oldest are forgotten first."""
+
+
+class _Known(OrderedDict[bytes, None]):
+    """Digests that the other side is believed to have."""
+
+    def add_all(self, digests: Iterable[bytes]) -> None:
+        for digest in digests:
+            self[digest] = None
+        while len(self) > _KNOWN:
+            self.popitem(last=False)
+
+
+class Outgoing:
+    """A frame's large buffers on their way.
+
+    Args:
+        number: the transfer's.
+        buffers: of the frame, all of them.
+        transfers: of the connection.
+
+    Attributes:
+        number: the transfer's.
+        done: bytes of chunks that were handed out or named.
+        rest: buffers of the frame itself: empty in the places of those that travel ahead.
+        is_waiting: nothing can be sent before the other side has said what it lacks.
+    """
+
+    def __init__(self, number: int, buffers: Sequence[Buffer], transfers: Transfers) -> None:
+        self.number = number
+        self._transfers = transfers
+        self._views = {i: flat(b) for i, b in enumerate(buffers) if len(b) >= LARGE}
+        self.rest: list[Buffer] = [b"" if i in self._views else b for i, b in enumerate(buffers)]
+        self.done = 0
+        self.is_waiting = False
+        self._total = sum(view.nbytes for view in self._views.values())
+        self._chunks: dict[int, list[Chunk]] = {i: [] for i in self._views}
+        self._changed: set[bytes] = set()
+        self._lacking: tuple[tuple[int, int], ...] = ()
+        self._steps = self._go()
+
+    def next(self) -> tuple[messages.Message, list[Buffer]] | None:
+        """Return what to send next; None when it waits for the other side, or is done."""
+        return None if self.is_waiting else next(self._steps, None)
+
+    def answer(self, message: messages.Lacking) -> None:
+        """Take what the other side lacks.
+
+        Raises:
+            ProtocolError: it is no part of this transfer.
+        """
+        for index, number in message.chunks:
+            if index not in self._chunks or not 0 <= number < len(self._chunks[index]):
+                raise ProtocolError("the other side lacks chunks that nobody told it of")
+        self._lacking = message.chunks
+        self.is_waiting = False
+
+    def _go(self) -> Iterator[tuple[messages.Message, list[Buffer]]]:
+        known, saved = self._transfers.known, 0
+        for index, view in self._views.items():
+            grid = spans(view)
+            while group := list(itertools.islice(grid, _GROUP)):
+                chunks = [Chunk(start, size, digest_of(view[start : start + size])) for start, size in group]
+                named = [chunk.digest in known for chunk in chunks]
+                saved += sum(c.size for c, is_named in zip(chunks, named, strict=True) if is_named)
+                self.done += sum(chunk.size for chunk in chunks)
+                yield self._part(index, chunks, named)
+                # It has left. What another thread changed meanwhile is not what its digest says.
+                changed = {
+                    c.digest
+                    for c, is_named in zip(chunks, named, strict=True)
+                    if not is_named and digest_of(view[c.start : c.start + c.size]) != c.digest
+                }
+                if changed:
+                    yield messages.ForgetChunks(self.number, b"".join(changed)), []
+                self._chunks[index] += chunks
+                self._changed |= changed
+        if saved:
+            self.is_waiting = True
+            yield messages.AllNamed(self.number), []
+            for index, number in self._lacking:
+                chunk = self._chunks[index][number]
+                saved -= chunk.size
+                yield self._part(index, [chunk], [False])
+        self._transfers.saved += saved
+        for index, chunks in self._chunks.items():
+            unchanged = [chunk for chunk in chunks if chunk.digest not in self._changed]
+            self._transfers.store.note_memory(self._views[index], unchanged)
+            known.add_all(chunk.digest for chunk in unchanged)
+
+    def _part(
+        self, index: int, chunks: list[Chunk], named: list[bool]
+    ) -> tuple[messages.Message, list[Buffer]]:
+        view = self._views[index]
+        message = messages.Parts(
+            self.number,
+            index,
+            self._total,
+            view.nbytes,
+            chunks[0].start,
+            tuple(chunk.size for chunk in chunks),
+            b"".join(chunk.digest for chunk in chunks),
+            tuple(named),
+        )
+        data: list[Buffer] = [
+            view[c.start : c.start + c.size]
+            for c, is_named in zip(chunks, named, strict=True)
+            if not is_named
+        ]
+        return message, data
+
+
+class Transfers:
+    """The transfers of one connection, both directions; the inlet of its frames.
+
+    Args:
+        store: the chunks of this side, which outlives the connection.
+        limit: bytes of all large buffers of one frame that are taken in.
+        memories: makes what an incoming transfer's buffers are put together in.
+
+    Attributes:
+        known: chunks that the other side is believed to have.
+        saved: bytes that were named and not sent, so far.
+    """
+
+    def __init__(
+        self, store: ChunkStore, limit: int, memories: Callable[[], Memories] = PrivateMemories
+    ) -> None:
+        self.store, self._limit, self._memories = store, limit, memories
+        self.known = _Known()
+        self.saved = 0
+        self._numbers = itertools.count(1)
+        self._outgoing: Outgoing | None = None
+        self._incoming: Incoming | None = None
+        self._placed: messages.Parts | None = None
+        self._call = 0
+        self._last = 0
+
+    def outgoing(self, buffers: Sequence[Buffer]) -> Outgoing | None:
+        """Begin to send the buffers of a frame; None when none of them is large."""
+        if not any(len(buffer) >= LARGE for buffer in buffers):
+            return None
+        self._outgoing = Outgoing(next(self._numbers), buffers, self)
+        return self._outgoing
+
+    def place(self, message: bytes, count: int) -> list[memoryview] | None:
+        """Return the memory for the `count` buffers of a frame that has begun to come; None where any memory will do.
+
+        Raises:
+            ProtocolError: it does not fit to what came before.
+        """
+        parts = messages.decode_chunks(message)
+        if not isinstance(parts, messages.Parts):
+            return None
+        places = self._of(parts.transfer).places(parts)
+        if len(places) != count:
+            raise ProtocolError("chunks were told of that did not come")
+        self._placed = parts
+        return places
+
+    @property
+    def incoming(self) -> tuple[int, int, int]:
+        """Call, bytes received or found, and bytes in all of the transfer that comes in; zeros while none does.
+
+        Any thread may ask.
+        """
+        incoming = self._incoming
+        return (0, 0, 0) if incoming is None else (self._call, incoming.done, incoming.total)
+
+    def take(self, frame: Frame) -> Frame | None:
+        """Take in chunks; give a frame with its large buffers in their places, and any other frame as it is.
+
+        Raises:
+            ProtocolError: it does not fit to what came before.
+        """
+        if frame.transfer:
+            return self._complete(frame)
+        message = messages.decode_chunks(frame.message)
+        if message is None:
+            return frame
+        incoming = self._of(message.transfer)
+        if isinstance(message, messages.Parts):
+            is_placed, self._placed = self._placed == message, None
+            self._call = frame.call
+            incoming.take(message, frame.buffers, is_placed=is_placed)
+        else:
+            incoming.forget(message.digests)
+        return None
+
+    def answer(self, message: messages.AllNamed | messages.Lacking) -> messages.Lacking | None:
+        """Take what else is said of transfers; return what to answer.
+
+        Raises:
+            ProtocolError: it does not fit to what came before.
+        """
+        if isinstance(message, messages.AllNamed):
+            return messages.Lacking(message.transfer, self._of(message.transfer).lacking())
+        outgoing = self._outgoing
+        if outgoing is None or outgoing.number != message.transfer or not outgoing.is_waiting:
+            raise ProtocolError("the other side lacks chunks of a transfer that does not wait")
+        outgoing.answer(message)
+        return None
+
+    def _complete(self, frame: Frame) -> Frame:
+        incoming, self._incoming = self._incoming, None
+        if incoming is None or incoming.number != frame.transfer:
+            raise ProtocolError("a frame names a transfer that there was not")
+        buffers, chunks = incoming.complete(frame.buffers)
+        self.known.add_all(chunk.digest for chunk in chunks)
+        return frame._replace(buffers=buffers)
+
+    def _of(self, number: int) -> Incoming:
+        """Return the incoming transfer of this number; a new one replaces one that was given up."""
+        if self._incoming is None or self._incoming.number != number:
+            if number <= self._last:
+                raise ProtocolError("a transfer was told of that is over")
+            self._last = number
+            self._incoming = Incoming(number, self.store, self._memories(), self._limit)
+        return self._incoming

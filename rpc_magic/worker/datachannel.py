@@ -1,0 +1,96 @@
+"""A session's data connection: frames, and large buffers in chunks, of which the session holds what it has received."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable, Sequence
+
+from rpc_magic.settings import WireLimits, WorkerSettings
+from rpc_magic.transport import FrameSocket
+from rpc_magic.wire import messages
+from rpc_magic.wire.frames import Buffer
+from rpc_magic.wire.held import Blocks, HeldMemories
+from rpc_magic.wire.store import ChunkStore
+from rpc_magic.wire.transfers import Transfers
+
+__all__ = ["Chunks", "DataChannel"]
+
+_LOOK_MS = 5
+"""Milliseconds after which it is looked whether another thread has read the answer."""
+
+
+class Chunks:
+    """The chunks of a session, whatever connection they came by.
+
+    Args:
+        settings: how much is held.
+    """
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._store = ChunkStore(settings.held)
+        self._blocks = Blocks(self._store, settings.blocks)
+
+    def transfers(self, limits: WireLimits) -> Transfers:
+        """Return what a new connection needs."""
+        return Transfers(self._store, limits.payload, lambda: HeldMemories(self._blocks))
+
+
+class DataChannel(FrameSocket):
+    """See the module's text.
+
+    Args:
+        sock: the connection.
+        chunks: the session's.
+    """
+
+    def __init__(self, sock: socket.socket, chunks: Chunks) -> None:
+        limits = WireLimits()
+        self._transfers = chunks.transfers(limits)
+        super().__init__(sock, limits, self._transfers)
+
+    def send_outcome(
+        self, call: int, message: messages.Message, buffers: Sequence[Buffer], read: Callable[[], object]
+    ) -> None:
+        """Send what ends a call, however long that takes; large buffers in chunks. Main thread only.
+
+        Args:
+            call: the call.
+            message: its outcome.
+            buffers: its objects.
+            read: takes in what has come; called while the client is waited for.
+
+        Raises:
+            OSError: the connection is gone.
+        """
+        outgoing = self._transfers.outgoing(buffers)
+        number = 0
+        if outgoing is not None:
+            while (step := outgoing.next()) is not None or outgoing.is_waiting:
+                if step is None:
+                    self._wait(read)
+                elif not self.send(call, messages.encode(step[0]), step[1]):
+                    self.flush_all()
+            buffers, number = outgoing.rest, outgoing.number
+        if not self.send(call, messages.encode(message), buffers, number):
+            self.flush_all()
+
+    def answer(self, call: int, message: messages.AllNamed | messages.Lacking) -> None:
+        """Answer what the client says of transfers; whoever reads.
+
+        Raises:
+            OSError: the connection is gone.
+            ProtocolError: it does not fit to what came before.
+        """
+        answer = self._transfers.answer(message)
+        if answer is not None and not self.send(call, messages.encode(answer)):
+            self.flush_all()
+
+    def _wait(self, read: Callable[[], object]) -> None:
+        """Read until the client has said what it lacks."""
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        poll.poll(_LOOK_MS)
+        read()
+        if self.is_closed:
+            raise OSError("the connection is closed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
 from collections import deque
 from typing import Any
@@ -16,7 +17,7 @@ def update_in_place(old: Any, new: Any) -> bool:
     """Give `old` the content of `new`, an object of the same type that nobody else refers to.
 
     Lists, dicts, sets, bytearrays, deques, arrays of the same shape, pandas objects, functions of the same code, and
-    instances whose whole state is their ``__dict__`` can be changed so.
+    instances whose whole state is their ``__dict__`` and ``__slots__`` can be changed so.
 
     Returns:
         Whether it was done; False for any other object, which is left as it was.
@@ -42,8 +43,10 @@ def update_in_place(old: Any, new: Any) -> bool:
     elif isinstance(old, types.FunctionType):
         if not _update_function(old, new):
             return False
-    elif not _is_all_in_dict(type(old)):
+    elif not _is_all_in_python(type(old)):
         return False
+    else:
+        _update_slots(old, new)
     if (
         type(getattr(old, "__dict__", None)) is dict
     ):  # also what hangs on a container of a class of the user's
@@ -84,19 +87,24 @@ def _update_function(old: types.FunctionType, new: types.FunctionType) -> bool:
     return True
 
 
-def _is_all_in_dict(kind: type) -> bool:
-    """Tell whether the state of a class's instances is their ``__dict__`` and nothing else."""
+def _update_slots(old: Any, new: Any) -> None:
+    for base in type(old).__mro__[:-1]:
+        for slot in vars(base).values():
+            if isinstance(slot, types.MemberDescriptorType):
+                try:
+                    slot.__set__(old, slot.__get__(new))
+                except AttributeError:  # it is empty
+                    with contextlib.suppress(AttributeError):
+                        slot.__delete__(old)
+
+
+def _is_all_in_python(kind: type) -> bool:
+    """Tell whether the state of a class's instances is their ``__dict__`` and ``__slots__`` and nothing else."""
     if isinstance(kind, type) and issubclass(kind, type):
         return False
-    has_dict = False
     for base in kind.__mro__[:-1]:
         if not base.__flags__ & _HEAP_TYPE:
             return False
         if any(type(value) in _OF_C for value in vars(base).values()):
             return False  # it keeps its state in C, as random.Random does
-        slots = vars(base).get("__slots__")
-        if slots is None:
-            has_dict = True
-        elif slots:
-            return False
-    return has_dict
+    return "__dict__" in dir(kind) or any(vars(base).get("__slots__") for base in kind.__mro__)

@@ -171,16 +171,16 @@ class UserModules:
     # ------------------------------------------------------------ what is missing
 
     def advise(self, error: BaseException | None) -> None:
-        """Have the error of a missing library say how to install it."""
+        """Have the error of a missing library say how to install it, in a note: its own text is left as it is."""
         name = getattr(error, "name", None)
         if type(error) is not ModuleNotFoundError or not isinstance(name, str) or not name.isidentifier():
             return
         with contextlib.suppress(Exception):
-            if "%rpc_pip" in error.msg or own_spec(name, self._finder) is not None:
+            said = " ".join((error.msg, *getattr(error, "__notes__", ())))
+            if "%rpc_pip" in said or own_spec(name, self._finder) is not None:
                 return
             what = self._distributions.get(name, name)
-            error.msg = f"{error.msg}; the session's machine has no such library: %rpc_pip install {what}"
-            error.args = (error.msg,)
+            error.add_note(f"The session's machine has no such library: %rpc_pip install {what}")
 
 
 def _location(own: ModuleSpec | None) -> Path | None:

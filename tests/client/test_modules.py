@@ -222,6 +222,7 @@ def test_a_missing_library_says_how_to_install_it(conn):
     with pytest.raises(ModuleNotFoundError, match=r"%rpc_pip install no_such_library") as caught:
         conn.run("import no_such_library")
     assert caught.value.name == "no_such_library"
+    assert str(caught.value) == "No module named 'no_such_library'"  # as code that asks for it expects
 
     def imports():
         import no_such_library  # noqa: F401

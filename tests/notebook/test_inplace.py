@@ -94,11 +94,16 @@ def test_pandas() -> None:
 
 
 def test_instances() -> None:
-    """Only those whose whole state is their dictionary."""
+    """Those whose whole state is their dictionary and slots."""
     old = Plain(1)
     assert update_in_place(old, Plain(2))
     assert old.v == 2
-    assert not update_in_place(Slotted(1), Slotted(2))
+    slotted, empty = Slotted(1), Slotted(2)
+    assert update_in_place(slotted, empty)
+    assert slotted.v == 2
+    del empty.v
+    assert update_in_place(slotted, empty)
+    assert not hasattr(slotted, "v")
 
 
 @pytest.mark.parametrize(

@@ -50,27 +50,39 @@ table['text'] = table['n'].astype(str)
 """
 
 
-def run(shell: Any, cell: str) -> float:
-    """Run a cell; return the seconds that it took."""
-    began = time.perf_counter()
+def run(shell: Any, cell: str) -> tuple[float, float]:
+    """Run a cell; return the seconds that it took, and those of them that this process worked."""
+    began, work = time.perf_counter(), time.process_time()
     result = shell.run_cell(cell)
-    seconds = time.perf_counter() - began
+    seconds, worked = time.perf_counter() - began, time.process_time() - work
     result.raise_error()
-    return seconds
+    return seconds, worked
+
+
+def work_there(shell: Any) -> float:
+    """Return the seconds that the session's process has worked."""
+    return float(shell.run_line_magic("rpc_call", "__import__('time').process_time()"))
 
 
 def cost(shell: Any, rounds: int, cell: str) -> dict[str, float]:
-    """Return the medians of a remote cell, of the cell run here, and of their differences, in seconds."""
+    """Return the medians of a remote cell, of the cell run here, and of their differences, in seconds.
+
+    `work` is the difference in processor time, both sides together: it does not count waiting for a processor that
+    others use.
+    """
     for n in range(5):
         run(shell, "%%rpc_call\n" + cell.replace("{variant}", str(n)))
     pairs = []
+    before = work_there(shell)
     for n in range(rounds):
         text = cell.replace("{variant}", str(n))
         pairs.append((run(shell, "%%rpc_call\n" + text), run(shell, text)))
+    there = (work_there(shell) - before) / rounds
     return {
-        "remote": statistics.median(there for there, _ in pairs),
-        "here": statistics.median(here for _, here in pairs),
-        "over": statistics.median(there - here for there, here in pairs),
+        "remote": statistics.median(remote for (remote, _), _ in pairs),
+        "here": statistics.median(here for _, (here, _) in pairs),
+        "over": statistics.median(remote - here for (remote, _), (here, _) in pairs),
+        "work": there + statistics.median(remote - here for (_, remote), (_, here) in pairs),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -22,7 +23,8 @@ _NAMES = 40
 class Progress:
     """Shows how far what one server's calls send and fetch has come; `Exchange.watch` of its connection.
 
-    A bar is there while it is needed and leaves nothing behind. Not thread-safe: it belongs to the thread that waits.
+    A bar is there while it is needed and leaves nothing behind. It is shown for what the main thread waits for, which
+    runs the cells; what other threads do with the connection is theirs.
 
     Args:
         server: what the server is called.
@@ -48,7 +50,7 @@ class Progress:
 
     def __call__(self, transfer: Transfer | None) -> None:
         """Take note of how far it is; None: nothing is on its way."""
-        if self._kind == "none":
+        if self._kind == "none" or threading.current_thread() is not threading.main_thread():
             return
         with contextlib.suppress(
             Exception

@@ -141,7 +141,8 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         arguments = read_line(self.rpc_pull, line)
         server = self._server(arguments)
         names = _names(arguments.names)
-        pulled = server.connection.pull_all(names, carry=False)
+        with server.progress.fetching(", ".join(names)):
+            pulled = server.connection.pull_all(names, carry=False)
         if not isinstance(pulled, dict):
             raise UsageError(f"{', '.join(names)} cannot be fetched: {pulled!r}")
         for name, value in pulled.items():

@@ -122,6 +122,28 @@ def test_nobody_watches(connected: Kernel) -> None:
     assert all(one["type"] == "stream" for one in outputs)
 
 
+@pytest.mark.parametrize("jedi", [True, False])
+def test_completion_and_help_of_a_value_that_is_elsewhere(connected: Kernel, jedi: bool) -> None:
+    """As a front end asks for them; the value stays where it is."""
+    connected.run(f"get_ipython().Completer.use_jedi = {jedi}")
+    connected.run("%%rpc_call\nimport pandas as pd\ndf = pd.DataFrame({'alpha': [1]})")
+    client = connected.client
+    code = "x = df.alp"
+    found = client.complete(code, len(code), reply=True, timeout=TIMEOUT)["content"]
+    start, end = found["cursor_start"], found["cursor_end"]
+    assert [code[:start] + match + code[end:] for match in found["matches"]] == ["x = df.alpha"]
+    code = "df['al"
+    found = client.complete(code, len(code), reply=True, timeout=TIMEOUT)["content"]
+    assert found["matches"] == ["alpha"]
+    for code, said in (("df", "DataFrame"), ("df.groupby(", "Group DataFrame")):
+        shown = client.inspect(code, len(code), reply=True, timeout=TIMEOUT)["content"]
+        assert said in shown["data"]["text/plain"]
+    (paged,) = client.execute("df.groupby?", reply=True, timeout=TIMEOUT)["content"]["payload"]
+    assert "Group DataFrame" in paged["data"]["text/plain"]
+    outputs = connected.run("type(get_ipython().user_ns['d' + 'f']).__name__")
+    assert outputs[-1]["data"]["text/plain"] == "'RemoteValue'"
+
+
 def _bars(outputs: list[dict[str, Any]]) -> list[str]:
     """Return the texts of the widgets that were shown."""
     return [
@@ -150,7 +172,8 @@ def test_a_long_fetch_and_a_long_upload_have_bars(connected: Kernel) -> None:
             os.kill(pid, signal.SIGCONT)
         outputs = connected.wait(cell)
         assert len(_bars(outputs)) >= 1
-        assert outputs[-1]["data"]["text/plain"] == "80000000"
+        (value,) = [one for one in outputs if one["type"] == "execute_result"]
+        assert value["data"]["text/plain"] == "80000000"
 
 
 def test_figures_tables_and_displays_in_order(connected: Kernel) -> None:

@@ -253,9 +253,15 @@ class Exchange:
         """Encode an object for the session; see `rpc_magic.serial.encode`."""
         code = self._attachment.code
         modules: set[str] = set()
-        buffers = serial.encode(
-            value, namespace=self.namespace, carry=carry, name=name, code=code, modules=modules
-        )
+        try:
+            buffers = serial.encode(
+                value, namespace=self.namespace, carry=carry, name=name, code=code, modules=modules
+            )
+        except TransferError as error:
+            if not error.reason.startswith("cannot pickle"):
+                raise
+            reason = f"{error.reason}; make it there, or send what it is made of"
+            raise TransferError(error.path, error.type_name, reason) from error.__cause__
         self._attachment.libraries.note(modules)
         return buffers
 
@@ -270,19 +276,21 @@ class Exchange:
         encode = encode or self.encode
         try:
             return encode((args, kwargs))
-        except TransferError:
-            for name, value in _named_arguments(f, args, kwargs).items():
-                encode(value, name=name)
-            raise
+        except TransferError as error:
+            unnamed = error
+        for name, value in _named_arguments(f, args, kwargs).items():
+            encode(value, name=name)
+        raise unnamed
 
     def encode_variables(self, values: dict[str, Any], *, carry: bool = True) -> list[Buffer]:
         """Encode variables together, so that what they share stays shared; name the one that cannot travel."""
         try:
             return self.encode(values, carry=carry)
-        except TransferError:
-            for name, value in values.items():
-                self.encode(value, carry=carry, name=name)
-            raise
+        except TransferError as error:
+            unnamed = error
+        for name, value in values.items():
+            self.encode(value, carry=carry, name=name)
+        raise unnamed
 
     def stop(self, link: Link, number: int) -> None:
         """End a call: take it out of the queue there, or interrupt it when it runs."""

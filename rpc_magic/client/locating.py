@@ -98,9 +98,10 @@ def locate(url: str, token: str | bytes | None, token_file: str | os.PathLike[st
         record = records.find(address.url)
     try:
         return Place(address, _token(address.url, token, token_file, record))
-    except AuthenticationError:
-        check_listening(address)
-        raise
+    except AuthenticationError as error:
+        no_token = error
+    check_listening(address)  # there may be no server to have a token for
+    raise no_token
 
 
 def _token(

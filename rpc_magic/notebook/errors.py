@@ -11,6 +11,7 @@ import contextlib
 import re
 import sys
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 from IPython.core.error import UsageError as IPythonUsageError
@@ -70,8 +71,36 @@ def prepare(error: BaseException) -> BaseException:
     return error
 
 
+def _is_ours(traceback: TracebackType) -> bool:
+    return str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] == "rpc_magic"
+
+
+def end_at_the_users_line(error: BaseException | None) -> None:
+    """Cut the frames of this package off the end of an exception's traceback, and of those it is chained to.
+
+    An error of ours is one sentence: what it is chained to inside this package is not shown with it.
+    """
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        last, step = None, error.__traceback__
+        while step is not None:
+            last, step = (last if _is_ours(step) else step), step.tb_next
+        if last is None:
+            error.__traceback__ = None
+        else:
+            last.tb_next = None
+        error = error.__cause__ or error.__context__
+    theirs = [one for one in seen if one.__traceback__ is not None]
+    if theirs and isinstance(seen[0], RpcMagicError):
+        seen[0].__cause__, seen[0].__context__ = None, (theirs[1] if len(theirs) > 1 else None)
+        seen[0].__suppress_context__ = False
+
+
 class TracebackHook:
-    """Shows remote syntax errors and exception groups, of which IPython asks no rendering.
+    """Has what a plain cell gets from a `Connection` end at the user's line.
+
+    Also shows remote syntax errors and exception groups, of which IPython asks no rendering.
 
     Args:
         shell: IPython's shell; its `showtraceback` is wrapped until `remove`.
@@ -94,4 +123,5 @@ class TracebackHook:
             sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
             self._shell._showtraceback(type(error), error, rendered(error) or [])  # noqa: SLF001 - the front end's hook
             return
+        end_at_the_users_line(error)
         self._original(exc_tuple, *args, **kwargs)

@@ -127,8 +127,9 @@ class SessionTable:
             if not request.take and silent < self._settings.silent_seconds:
                 since = time.monotonic() - session.held_since
                 raise SessionError(control.NotAttached("in_use", "the session is in use", other.title, since))
-            other.say(control.Taken(holder.title))
         if other is not None and other is not holder:
+            is_own = other.client_id == holder.client_id
+            other.say(control.Taken("another connection of this process" if is_own else holder.title))
             session.holder = None
             other.close()
         self._hold(session, holder)

@@ -19,8 +19,8 @@ def decoder(messages: Any) -> Callable[[bytes], Any]:
     def decode_message(data: bytes) -> Any:
         try:
             return decode(data)
-        except (ValueError, TypeError, RecursionError) as error:
-            # ValueError: msgspec's own, and bytes that are no UTF-8. TypeError: a key that cannot be hashed.
+        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+            # ValueError: bytes that are no UTF-8. TypeError: a key that cannot be hashed.
             raise ProtocolError(f"a message cannot be read: {error}") from error
 
     return decode_message

@@ -106,6 +106,8 @@ def test_same_process_takes_over_silently(url):
     second = rpc_magic.connect(url, session="same")
     assert second.pull("x") == 1
     eventually(lambda: first.state == "lost")
+    with pytest.raises(errors.ConnectionLostError, match="another connection of this process"):
+        first.pull("x")
     first.close()
     assert second.call(abs, -1) == 1
     second.close()

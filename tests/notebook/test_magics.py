@@ -103,6 +103,27 @@ def test_misuse_is_one_sentence_and_fails_the_cell(notebook: Any, cell: str, par
     assert notebook.good("%rpc_call 1 + 1").result == "2"
 
 
+@pytest.mark.parametrize(
+    ("line", "last"),
+    [
+        ("conn.call(len, (i for i in 'a'))", "TransferError: obj (generator) cannot travel: "),
+        ("conn.pull('nothing')", "MissingNameError: no variable 'nothing' in the session"),
+        ("conn.call('nothing')", "UnknownFunctionError: the server exposes no function 'nothing'"),
+        ("conn.submit(int, 'a').result()", "ValueError: invalid literal for int"),
+        ("rpc_magic.connect('localhost:1')", "ConnectError: cannot connect to tcp://127.0.0.1:1"),
+    ],
+)
+def test_errors_of_a_connection_end_at_the_users_line(notebook: Any, line: str, last: str) -> None:
+    """A plain cell that uses a connection shows its own line, and none of this package's."""
+    notebook.good("import rpc_magic\nconn = rpc_magic.connect()")
+    shown = notebook.run(f"try:\n    1 / 0\nexcept ZeroDivisionError:\n    {line}").traceback
+    assert f"\n{last}" in shown
+    assert f"----> 4     {line}" in shown
+    assert "ZeroDivisionError: division by zero" in shown  # what the user's own code was at is shown too
+    assert "rpc_magic/" not in shown
+    notebook.good("conn.close()")
+
+
 def test_an_expression_as_it_is_written(notebook: Any) -> None:
     """Braces, dollars, commas in strings and a leading minus reach the server untouched."""
     notebook.good("x = 3")

@@ -7,6 +7,7 @@ finders, and a file is sent only if the listing of its module, made here, has it
 from __future__ import annotations
 
 import contextlib
+import linecache
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,9 @@ __all__ = ["LocalModules"]
 
 _OVERHEAD = 10
 """Looking for edits may take this fraction of the time, one in so many, when calls come quickly after each other."""
+
+_LONGEST_PAUSE = 0.01
+"""Seconds for which nobody looks at most: nobody edits a file and runs a cell within this time."""
 
 Send = Callable[[int, messages.Message, Sequence[Buffer]], None]
 
@@ -57,6 +61,8 @@ class LocalModules:
 
     def _answer(self, question: messages.FindModule) -> tuple[messages.ModuleFound, list[Buffer]]:
         number, name = question.number, question.name
+        if question.paths and not name:
+            return messages.ModuleFound(number), [_cell(path).encode() for path in question.paths]
         if not name:
             return messages.ModuleFound(number, names=local_names()), []
         if question.paths:
@@ -89,10 +95,10 @@ class LocalModules:
         if not self._told or time.monotonic() < self._look_at:
             return
         with self._lock:
-            began = time.monotonic()
+            began = time.thread_time()
             touched = [name for name, (_, listing) in self._told.items() if _is_touched(listing)]
-            now = time.monotonic()
-            self._look_at = now + (now - began) * _OVERHEAD
+            pause = min((time.thread_time() - began) * _OVERHEAD, _LONGEST_PAUSE)
+            self._look_at = time.monotonic() + pause
             changed = tuple(name for name in touched if self._has_changed(name))
         if changed:
             send(0, messages.ModulesChanged(changed), ())
@@ -103,6 +109,14 @@ class LocalModules:
         new = list_files(name, location, self._limits)
         self._told[name] = location, new
         return new.files != listing.files or new.extensions != listing.extensions
+
+
+def _cell(file: str) -> str:
+    """Return the text of a notebook's cell by the name of its file; empty for anything that is a real file."""
+    entry = linecache.cache.get(file)
+    if entry is None or len(entry) != 4 or entry[1] is not None or Path(file).exists():
+        return ""
+    return "".join(entry[2])
 
 
 def _is_touched(listing: Listing) -> bool:

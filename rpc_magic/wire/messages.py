@@ -249,7 +249,8 @@ class FindModule(Message, tag=31, frozen=True):
     """The session asks for a module of the user's. Answer: `ModuleFound`, at once, also while a call runs.
 
     `name` has no package in front; empty asks for the names that lie in the user's own folders. `paths` asks for the
-    content of these files of the module, which an earlier answer has listed.
+    content of these files of the module, which an earlier answer has listed; with an empty name, for the text of the
+    notebook's cells that have these file names in tracebacks.
     """
 
     number: int

@@ -23,6 +23,7 @@ from rpc_magic.localmodules.finding import is_installed
 from rpc_magic.localmodules.importing import Finder, Placed, origin_of, own_spec
 from rpc_magic.settings import ModuleLimits
 from rpc_magic.wire import messages
+from rpc_magic.worker.cellsources import fetch_sources
 from rpc_magic.worker.questions import Questions
 from rpc_magic.worker.reloading import reload_modules, to_reload
 
@@ -170,8 +171,10 @@ class UserModules:
 
     # ------------------------------------------------------------ what is missing
 
-    def advise(self, error: BaseException | None) -> None:
-        """Have the error of a missing library say how to install it, in a note: its own text is left as it is."""
+    def advise(self, error: BaseException) -> None:
+        """Have an error know the lines of its frames, and that of a missing library say in a note how to install it."""
+        with contextlib.suppress(Exception):
+            fetch_sources(error, self._questions)
         name = getattr(error, "name", None)
         if type(error) is not ModuleNotFoundError or not isinstance(name, str) or not name.isidentifier():
             return

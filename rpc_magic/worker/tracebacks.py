@@ -101,12 +101,12 @@ def render_error(shell: Any, error: BaseException) -> list[str]:
 
 def hide_own_frames(error: BaseException) -> None:
     """Take our own frames and IPython's machinery out of an exception and its relatives."""
-    for one in _relatives(error):
+    for one in relatives(error):
         if one.__traceback__ is not None:
             one.__traceback__ = _without_own_frames(one.__traceback__)
 
 
-def _relatives(error: BaseException) -> Iterator[BaseException]:
+def relatives(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception, what it came from, and what it groups, each once."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
@@ -144,7 +144,7 @@ def _is_own(entry: TracebackType) -> bool:
 
 
 def _has_group(error: BaseException | None) -> bool:
-    return error is not None and any(isinstance(one, BaseExceptionGroup) for one in _relatives(error))
+    return error is not None and any(isinstance(one, BaseExceptionGroup) for one in relatives(error))
 
 
 def _kind_of(error: BaseException) -> str:

@@ -278,6 +278,19 @@ def test_no_file_outside_a_module_is_served(here):
         assert asked.ask(name, "/etc/passwd")[1] == [b""]
 
 
+def test_of_cells_only_their_text_is_served(here, monkeypatch):
+    """Text that was typed, by the name it has in tracebacks; a file's is not, though it is known as well."""
+    import linecache
+
+    file = here / "secret.py"
+    file.write_text("secret")
+    linecache.getlines(str(file))
+    monkeypatch.setitem(linecache.cache, "<cell 1>", (5, None, ["x = 1\n"], "<cell 1>"))
+    monkeypatch.setitem(linecache.cache, str(file), (6, None, ["secret"], str(file)))
+    _, contents = Asked(LocalModules()).ask("", "<cell 1>", str(file), "/etc/passwd", "<cell 2>")
+    assert contents == [b"x = 1\n", b"", b"", b""]
+
+
 def test_names_and_distributions_are_told(here):
     """The names of the user's folders; for what is installed here, what to install there."""
     (here / "mine_named.py").write_text("")

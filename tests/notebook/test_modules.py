@@ -57,3 +57,16 @@ def test_a_class_of_a_module_is_extended_in_a_cell(beside):
         notebook.good("%%rpc_call\nprint(sub.who(), isinstance(sub, Base))\nback = Sub()").out == "Sub True\n"
     )
     assert notebook.good("isinstance(back, Sub) and isinstance(back, Base)").result == "True"
+
+
+def test_lines_of_functions_from_cells(notebook):
+    """A remote traceback shows the lines of functions that were defined in cells here, also behind other errors."""
+    notebook.good("def inner():\n    # why\n    raise KeyError(7)")
+    notebook.good(
+        "def outer():\n    try:\n        inner()\n    except KeyError as e:\n"
+        "        raise ValueError(8) from e"
+    )
+    report = notebook.run("%%rpc_call\nouter()")
+    assert report.error == "ValueError"
+    assert "raise ValueError(8) from e" in report.traceback
+    assert "raise KeyError(7)" in report.traceback

@@ -23,7 +23,7 @@ class CellNames:
         binds: names it may bind at module scope.
         deletes: names it may delete; they count as read, since they must be there.
         star_imports: modules of which it imports every public name, as written (``..a`` for relative ones).
-        dynamic: it reads or binds names that the text does not show (``eval(text)``, ``%run``).
+        dynamic: it may read names that the text does not show (``eval(text)``, ``%run``).
         asks: names of which help is asked (``x?``), and that it does not bind before; no reads.
         asks_all: it lists the names that there are (``%who``).
         all_outputs: it uses ``Out`` other than by a literal index; otherwise ``_5`` stands for ``Out[5]``.

@@ -1,6 +1,7 @@
 """Names that a cell reaches through text: ``eval("x + 1")``, ``globals()["x"]``.
 
-Text that stands in the cell is read as code; any other makes the cell *dynamic*: its names are not all known.
+Text that stands in the cell is read as code; any other makes the cell *dynamic*: the names that it reads are not all
+known. A name that is only bound, as by ``globals()[text] = 1``, need not be known before.
 """
 
 from __future__ import annotations
@@ -41,11 +42,15 @@ def dynamic_call(walk: Walk, node: ast.Call) -> bool:
 
 
 def dynamic_subscript(walk: Walk, node: ast.Subscript) -> bool:
-    """Walk `node` if it is an entry of the namespace with a literal name, as ``globals()["x"]``."""
+    """Walk `node` if it is an entry of the namespace with a literal name, as ``globals()["x"]``, or is only bound."""
     name = _literal(node.slice)
-    if name is None or not is_namespace(walk, node.value):
+    is_bound = isinstance(node.ctx, ast.Store)
+    if not (name is not None or is_bound) or not is_namespace(walk, node.value):
         return False
     _visit_namespace(walk, node.value)
+    if name is None:  # what is bound is seen after the cell has run, and nothing is read
+        walk.visit(node.slice)
+        return True
     _touch(walk, name, reads=isinstance(node.ctx, ast.Load | ast.Del), binds=isinstance(node.ctx, ast.Store))
     if isinstance(node.ctx, ast.Del):
         walk.deletes.add(name)

@@ -139,7 +139,9 @@ def augmented_assignment(walk: Walk, node: ast.AugAssign) -> None:
     if isinstance(node.target, ast.Name):
         walk.read(node.target.id)
     elif isinstance(node.target, ast.Subscript):
-        dynamic_subscript(walk, ast.Subscript(node.target.value, node.target.slice, ast.Load()))
+        read = ast.Subscript(node.target.value, node.target.slice, ast.Load())
+        if not dynamic_subscript(walk, read):
+            walk.visit(read.value)
     walk.visit(node.value)
     walk.run_waiting()
     walk.visit(node.target)

@@ -151,6 +151,8 @@ def test_shell(cell: str, reads: str, binds: str) -> None:
         ("globals()['x'] += 1", "x", "x", "", False),
         ("del globals()['x']", "x", "", "x", False),
         ("globals()[x]", "x", "", "", True),
+        ("globals()[f'v_{n}'] = m", "n m", "", "", False),
+        ("globals()[x] += 1", "x", "", "", True),
         ("globals().get('x')", "x", "", "", False),
         ("globals().pop('x', None)", "x", "", "x", False),
         ("globals().update(a=1)", "", "a", "", False),

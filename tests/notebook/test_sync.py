@@ -368,3 +368,11 @@ def test_one_object_of_there_is_one_object_here(notebook: Any) -> None:
         notebook.good("a is b, a.tolist(), c.tolist()").result == "(True, [7.0, 0.0, 0.0], [1.0, 1.0, 1.0])"
     )
     assert notebook.good("%%rpc_call\na is b, float(a[0]), float(c[0])").result == "(True, 7.0, 1.0)"
+
+
+def test_a_name_that_is_made_up_where_it_is_bound_sends_nothing(notebook: Any) -> None:
+    """`globals()[text] = value` reads no variable, so none is sent, and what it bound is here."""
+    notebook.good("unread = [1]; n = 3")
+    notebook.good("%%rpc_call\nglobals()[f'made_{n}'] = n * 2")
+    assert notebook.good("made_3").result == "6"
+    assert notebook.run("%%rpc_call -i ''\nunread").error == "NameError"

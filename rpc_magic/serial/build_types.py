@@ -18,6 +18,7 @@ __all__ = [
     "make_exception_by",
     "make_forward",
     "make_newtype",
+    "make_type_alias",
     "make_typeddict",
     "make_typevar",
     "set_class",
@@ -165,14 +166,19 @@ def make_forward(argument: str, is_argument: bool, module: Any, is_class: bool) 
     return sys.modules["typing"].ForwardRef(argument, is_argument, module=module, is_class=is_class)
 
 
-def make_typeddict(name: str, annotations: dict[str, Any], total: bool, module: str, token: str) -> Any:
-    """Make a `typing.TypedDict`, or return the one known by the token."""
+def make_typeddict(meta: Any, name: str, bases: tuple[Any, ...], start: dict[str, Any], token: str) -> Any:
+    """Make a `typing.TypedDict` as `make_class` does; its metaclass would not have it with these bases."""
+    known = registry.find(token)
+    return _new(token, type.__new__(meta, name, bases, start)) if known is None else known
+
+
+def make_type_alias(name: str, value: Any, parameters: tuple[Any, ...], token: str) -> Any:
+    """Make what a ``type`` statement makes, or return the one known by the token."""
     known = registry.find(token)
     if known is not None:
         return known
-    made = sys.modules["typing"].TypedDict(name, annotations, total=total)
-    made.__module__ = module
-    return registry.track(token, made)
+    alias: Any = sys.modules["typing"].TypeAliasType  # since Python 3.12
+    return registry.track(token, alias(name, value, type_params=parameters))
 
 
 def make_exception(cls: Any, args: tuple[Any, ...]) -> BaseException:

@@ -15,7 +15,7 @@ from typing import Any
 
 from rpc_magic import errors
 from rpc_magic.serial.encoding import Encoding, global_names
-from rpc_magic.serial.pickler import PROTOCOL, Reducers
+from rpc_magic.serial.pickler import PROTOCOL, reducer_override_for
 
 __all__ = ["transfer_error", "type_name"]
 
@@ -58,14 +58,14 @@ _SAVERS: dict[type, Any] = {
 """The Python pickler's own, without what an import of dill puts in their place for the whole process."""
 
 
-class _WatchedPickler(Reducers, _PythonPickler):  # type: ignore[misc]  # typeshed does not know it
+class _WatchedPickler(_PythonPickler):  # type: ignore[misc]  # typeshed does not know it
     """Pickles to nowhere and knows at each moment what it is inside of."""
 
     dispatch = _SAVERS
 
     def __init__(self, encoding: Encoding) -> None:
         super().__init__(_NullFile(), PROTOCOL, buffer_callback=lambda _: False)
-        self.encoding = encoding
+        self.reducer_override = reducer_override_for(encoding)
         self.inside: list[Any] = []
         self._count = 0
         self._deadline = time.monotonic() + _SECONDS

@@ -136,7 +136,6 @@ class Encoding:
 
     Attributes:
         owned_cells: by id, closure cells whose content the state of some function carries.
-        plain: types whose instances plain pickle handles; met so far.
         modules: names of the modules that what was encoded refers to.
     """
 
@@ -150,7 +149,6 @@ class Encoding:
         "modules",
         "namespace",
         "owned_cells",
-        "plain",
     )
 
     def __init__(
@@ -164,7 +162,6 @@ class Encoding:
         self.namespace, self.carry, self.code, self.changed = namespace, carry, code, changed
         self.is_copy = is_copy
         self.owned_cells: dict[int, types.CellType] = {}
-        self.plain: set[type] = set()
         self.modules: set[str] = set()
         self._home: Home | None = None
         self._skeletons: dict[int, tuple[dict[str, Any], Skeleton]] = {}

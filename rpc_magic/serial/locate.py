@@ -22,9 +22,11 @@ type_constants: dict[Any, str] = {
 def _is_by_value(module_name: str) -> bool:
     """Tell whether the user has asked cloudpickle to send a module, or a package it is in, by value."""
     cloudpickle = sys.modules.get("cloudpickle")
+    if cloudpickle is None:
+        return False
     ask = getattr(cloudpickle, "list_registry_pickle_by_value", None)
     registered = ask() if ask is not None else ()
-    return any(f"{module_name}.".startswith(f"{name}.") for name in registered)
+    return bool(registered) and any(f"{module_name}.".startswith(f"{name}.") for name in registered)
 
 
 def is_importable_module(module: types.ModuleType) -> bool:

@@ -1,6 +1,6 @@
 """The pickler: C pickle, with our own say on what travels by value and how.
 
-`reducer_override` is asked for every object that is not a number, string or plain container. Its first line
+`reducer_override` is asked for every object that is not a number, string or plain container. Its first test
 answers for instances of types already found plain, which keeps them at the speed of C pickle.
 """
 
@@ -27,11 +27,13 @@ from rpc_magic.serial import reduce_types as classes
 from rpc_magic.serial import reduce_values as values
 from rpc_magic.serial.encoding import Encoding
 
-__all__ = ["PROTOCOL", "Pickler", "Reducers"]
+__all__ = ["PROTOCOL", "Pickler", "reducer_override_for"]
 
 PROTOCOL = 5
 
-_TABLE: dict[type, Callable[[Encoding, Any], Any]] = {
+_Reducer = Callable[[Encoding, Any], Any]
+
+_TABLE: dict[type, _Reducer] = {
     types.FunctionType: functions.reduce_function,
     functools._lru_cache_wrapper: functions.reduce_cached,  # noqa: SLF001  # nothing public names the type
     functools.cached_property: functions.reduce_cached_property,
@@ -49,6 +51,7 @@ _TABLE: dict[type, Callable[[Encoding, Any], Any]] = {
     abc.ABCMeta: classes.reduce_class,
     typing.TypeVar: classes.reduce_typevar,
     typing.ParamSpec: classes.reduce_typevar,
+    typing.TypeVarTuple: classes.reduce_typevar,
     typing.ForwardRef: classes.reduce_forward,
     typing.NewType: classes.reduce_newtype,
     _thread.LockType: values.reduce_lock,
@@ -66,11 +69,13 @@ _TABLE: dict[type, Callable[[Encoding, Any], Any]] = {
 }
 
 
+if sys.version_info >= (3, 12):
+    _TABLE[typing.TypeAliasType] = classes.reduce_type_alias
+
 _FILE: type = _io._IOBase  # noqa: SLF001  # nothing public is a plain class
 """What files inherit from; ``io.IOBase`` asks abc, which crashes at types that Python never made ready."""
 
-
-_OF_LIBRARIES: tuple[tuple[str, str, Callable[[Encoding, Any], Any]], ...] = (
+_OF_LIBRARIES: tuple[tuple[str, str, _Reducer], ...] = (
     ("numpy", "ndarray", values.reduce_array),
     ("numpy", "vectorize", values.reduce_vectorized),
     ("_thread", "_local", standard.reduce_local),
@@ -84,7 +89,7 @@ _OF_LIBRARIES: tuple[tuple[str, str, Callable[[Encoding, Any], Any]], ...] = (
 """Classes of modules that may not be loaded; their subclasses' instances too travel in a way of their own."""
 
 
-def _reducer_of(kind: type) -> Callable[[Encoding, Any], Any] | None:
+def _reducer_of(kind: type) -> _Reducer | None:
     """Find how instances of a type that is not in the table travel; None when plain pickle knows."""
     if issubclass(kind, type):
         return classes.reduce_class
@@ -112,27 +117,44 @@ def _by_dill(_encoding: Encoding, thing: Any) -> Any:
     return bridge.reduce(thing)
 
 
-class Reducers:
-    """The part that the fast pickler and the one that names a culprit have in common."""
+_found: dict[int, tuple[weakref.ref[type], _Reducer | None]] = {
+    id(kind): (weakref.ref(kind), reducer) for kind, reducer in _TABLE.items()
+}
+"""Reducers of types met so far, by the type's identity; types come and go."""
 
-    encoding: Encoding
 
-    def reducer_override(self, thing: Any) -> Any:
-        """Say how an object travels; NotImplemented leaves it to plain pickle."""
-        encoding = self.encoding
+def _reducer_for(kind: type) -> _Reducer | None:
+    """Return how instances of a type travel; None when plain pickle knows."""
+    key = id(kind)
+    entry = _found.get(key)
+    if entry is not None and entry[0]() is kind:
+        return entry[1]
+    reducer = _reducer_of(kind)
+    _found[key] = (weakref.ref(kind, lambda _: _found.pop(key, None)), reducer)
+    return reducer
+
+
+def reducer_override_for(encoding: Encoding) -> Callable[[Any], Any]:
+    """Return what a pickler asks how an object travels: its `reducer_override`.
+
+    It is a function of its own and no method, which the many instances of plain types feel.
+    """
+    plain: set[type] = set()  # their instances are left to plain pickle
+
+    def reducer_override(thing: Any) -> Any:
         kind = type(thing)
-        if kind in encoding.plain:
+        if kind in plain:
             return NotImplemented
-        reducer = _TABLE.get(kind)
+        reducer = _reducer_for(kind)
         if reducer is None:
-            reducer = _reducer_of(kind)
-            if reducer is None:
-                encoding.plain.add(kind)
-                return NotImplemented
+            plain.add(kind)
+            return NotImplemented
         return reducer(encoding, thing)
 
+    return reducer_override
 
-class Pickler(Reducers, pickle.Pickler):
+
+class Pickler(pickle.Pickler):
     """C pickle with our reducers.
 
     Args:
@@ -143,4 +165,4 @@ class Pickler(Reducers, pickle.Pickler):
 
     def __init__(self, file: Any, keep_in_band: Callable[[Any], Any] | None, encoding: Encoding) -> None:
         super().__init__(file, PROTOCOL, buffer_callback=keep_in_band)
-        self.encoding = encoding
+        self.reducer_override = reducer_override_for(encoding)  # type: ignore[method-assign]  # see there

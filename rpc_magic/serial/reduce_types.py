@@ -13,7 +13,7 @@ from rpc_magic.serial.encoding import Encoding, intern_values, interned
 from rpc_magic.serial.locate import locate, public_name, type_constants
 from rpc_magic.serial.tokens import registry
 
-__all__ = ["reduce_class", "reduce_forward", "reduce_newtype", "reduce_typevar"]
+__all__ = ["reduce_class", "reduce_forward", "reduce_newtype", "reduce_type_alias", "reduce_typevar"]
 
 _ENUM_MACHINERY = frozenset(
     [
@@ -68,9 +68,6 @@ def reduce_class(encoding: Encoding, cls: Any) -> Any:
     if cls.__module__ == "builtins" or not cls.__flags__ & _MADE_BY_PYTHON:
         return _interpreter_type(cls)
     token = registry.token(cls)
-    if type(cls) is getattr(typing, "_TypedDictMeta", None):
-        annotations = dict(cls.__annotations__)
-        return build_types.make_typeddict, (cls.__name__, annotations, cls.__total__, cls.__module__, token)
     if issubclass(cls, enum.Enum):
         return _reduce_enum(cls, token)
     attributes, start = _class_body(cls)
@@ -82,7 +79,9 @@ def reduce_class(encoding: Encoding, cls: Any) -> Any:
     if any(cls is one for one in encoding.changed):  # a metaclass may forbid hashing
         state += (True,)
     made = (type(cls), interned(cls.__name__), cls.__bases__, start, token)
-    return build_types.make_class, made, state, None, None, build_types.set_class
+    is_typed_dict = type(cls).__name__ == "_TypedDictMeta"  # typing_extensions has one too
+    maker = build_types.make_typeddict if is_typed_dict else build_types.make_class
+    return maker, made, state, None, None, build_types.set_class
 
 
 def _interpreter_type(cls: Any) -> Any:
@@ -146,15 +145,14 @@ def reduce_typevar(_encoding: Encoding, variable: Any) -> Any:
     located = locate(variable, variable.__name__)
     if located is not None:
         return build.attribute, located
-    args: tuple[Any, ...] = (variable.__name__,)
+    args: tuple[Any, ...] = (variable.__name__, *getattr(variable, "__constraints__", ()))
     options: dict[str, Any] = {}
-    if isinstance(variable, typing.TypeVar):
-        args += variable.__constraints__
-        options = {
-            "bound": variable.__bound__,
-            "covariant": variable.__covariant__,
-            "contravariant": variable.__contravariant__,
-        }
+    for name in ("bound", "covariant", "contravariant", "infer_variance"):
+        value = getattr(variable, f"__{name}__", None)
+        if value:
+            options[name] = value
+    if hasattr(variable, "has_default") and variable.has_default():
+        options["default"] = variable.__default__
     token = registry.token(variable)
     return build_types.make_typevar, (type(variable), args, options, variable.__module__, token)
 
@@ -168,6 +166,15 @@ def reduce_forward(_encoding: Encoding, forward: typing.ForwardRef) -> Any:
         forward.__forward_is_class__,
     )
     return build_types.make_forward, made
+
+
+def reduce_type_alias(_encoding: Encoding, alias: Any) -> Any:
+    """By reference when importable, else by name, value and parameters, under a token."""
+    located = locate(alias, alias.__name__)
+    if located is not None:
+        return build.attribute, located
+    made = (alias.__name__, alias.__value__, alias.__type_params__, registry.token(alias))
+    return build_types.make_type_alias, made
 
 
 def reduce_newtype(_encoding: Encoding, new: Any) -> Any:

@@ -223,7 +223,7 @@ CASES = {
                     and Right.R | Right.W == Right.RW and Auto.ALIAS is Auto.X and Planet((5.9, 6.3)) is Planet.EARTH)
     """,
     "typing": """
-        from typing import NamedTuple, TypedDict, Generic, TypeVar, NewType, Protocol, runtime_checkable, ParamSpec
+        from typing import NamedTuple, TypedDict, Generic, TypeVar, NewType, Protocol, runtime_checkable, ParamSpec, Required, NotRequired, TypeVarTuple, Unpack
         class Point(NamedTuple):
             x: int
             y: int = 2
@@ -241,9 +241,19 @@ CASES = {
             def size(self) -> int: ...
         class Has:
             def size(self): return 1
+        class Film(Movie):
+            "a film"
+            year: Required[int]
+            stars: NotRequired[int]
+        class Named(TypedDict, Generic[T]):
+            value: T
+        Ts = TypeVarTuple("Ts")
+        class Row(Generic[Unpack[Ts]]): pass
         p = Point(1)
         def probe():
-            return (p.norm() == 3 and type(p) is Point and Movie(name="a") == {"name": "a"} and Stack[int]().items == []
+            typed = (Film.__required_keys__ == {"year"} and Film.__optional_keys__ == {"name", "stars"} and Film.__doc__ == "a film"
+                     and Named[int](value=1) == {"value": 1} and Row[int, str].__args__ == (int, str))
+            return (typed and p.norm() == 3 and type(p) is Point and Movie(name="a") == {"name": "a"} and Stack[int]().items == []
                     and IntStack.__orig_bases__ == (Stack[int],) and UserId(3) == 3 and isinstance(Has(), Sized))
     """,
     "namedtuple and partial": """
@@ -531,6 +541,39 @@ NUMERIC = {
         def probe(): return lazy.collect()["a"].to_list() == [2] and table.to_pydict() == {"a": [1, 2], "b": ["x", None]}
     """,
 }
+
+
+PEP_695 = """
+    import dataclasses, typing
+    class Stack[T]:
+        def __init__(self): self.items: list[T] = []
+    class Number[N: (int, float)]: pass
+    class Named[S: Stack]: pass
+    class Decorated[**P, R]:
+        def __init__(self, f: typing.Callable[P, R]): self.f = f
+        def __call__(self, *a: P.args, **k: P.kwargs) -> R: return self.f(*a, **k)
+    class Row[*Ts]: pass
+    @Decorated
+    def add(a, b): return a + b
+    def first[T](items: list[T]) -> T: return items[0]
+    @dataclasses.dataclass
+    class Box[T]:
+        value: T
+    type Pair[A] = tuple[A, A]
+    type Numbers = Pair[int]
+    box = Box[int](3)
+    def probe():
+        return (Stack[int]().items == [] and Number.__type_params__[0].__constraints__ == (int, float) and first([2]) == 2
+                and Named.__type_params__[0].__bound__ is Stack and add(1, 2) == 3 and box == Box(3) and Row[int, str].__args__ == (int, str)
+                and Numbers.__value__.__origin__ is Pair and Pair.__value__.__args__[0] is Pair.__type_params__[0])
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the syntax is that of Python 3.12")
+def test_type_parameters(notebook, peer):
+    """Classes, functions and aliases with type parameters work in the other process."""
+    notebook.run(PEP_695)
+    assert peer.call(notebook, notebook["probe"])
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -167,9 +167,12 @@ class Runner:
 
 def history_of(shell: Any) -> list[Iterable[object]]:
     """Return views of what the shell itself keeps of results."""
+    keepers = [one for one in (shell.displayhook, shell.last_execution_result) if one is not None]
     return [
-        vars(one).values() for one in (shell.displayhook, shell.last_execution_result) if one is not None
-    ] + [shell.user_ns.get("_oh", {}).values()]
+        *(vars(one).values() for one in keepers),
+        shell.user_ns.get("_oh", {}).values(),
+        shell.user_ns_hidden.values(),
+    ]
 
 
 def replace_request(request: messages.RunCell, **changes: Any) -> messages.RunCell:

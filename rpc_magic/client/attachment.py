@@ -172,18 +172,24 @@ class Attachment:
         )
         if role is Role.DATA:
             link.on_question = lambda question: self.modules.answer(question, link.send)
-            link.before_request = lambda: self._prepare(link)
             link.on_libraries = self.compare
+        if role is not Role.FUNCTIONS:
+            link.before_request = self._prepare
         if role is Role.DATA and (self._is_plain_only or self.code == "source"):
             link.send(0, messages.Configure(self._is_plain_only, self.code == "source"))
         return link
 
-    def _prepare(self, link: Link) -> None:
-        """Before a request: tell what the session has to know to understand it."""
-        self.modules.announce(link.send)
+    def _prepare(self) -> None:
+        """Before a request: tell the session, and its engine, what they have to know to understand it."""
+        changed = self.modules.changed()
         versions = self.libraries.take()
-        if versions:
-            link.send(0, messages.Libraries(versions))
+        for role, link in list(self._links.items()) if changed or versions else ():
+            if link.is_gone or role is Role.FUNCTIONS:
+                continue
+            if changed:
+                link.send(0, messages.ModulesChanged(changed))
+            if versions and role is Role.DATA:
+                link.send(0, messages.Libraries(versions))
 
     def compare(self, theirs: dict[str, str]) -> str:
         """Return what there is to say of the session's versions of libraries; any thread."""

@@ -90,18 +90,16 @@ class LocalModules:
                 contents.append(b"")
         return contents
 
-    def announce(self, send: Send) -> None:
-        """Tell the session which of its modules have been edited; before each request."""
+    def changed(self) -> tuple[str, ...]:
+        """Return which of the session's modules have been edited since the last time; before each request."""
         if not self._told or time.monotonic() < self._look_at:
-            return
+            return ()
         with self._lock:
             began = time.thread_time()
             touched = [name for name, (_, listing) in self._told.items() if _is_touched(listing)]
             pause = min((time.thread_time() - began) * _OVERHEAD, _LONGEST_PAUSE)
             self._look_at = time.monotonic() + pause
-            changed = tuple(name for name in touched if self._has_changed(name))
-        if changed:
-            send(0, messages.ModulesChanged(changed), ())
+            return tuple(name for name in touched if self._has_changed(name))
 
     def _has_changed(self, name: str) -> bool:
         """Look at a module's files anew; tell whether their content differs."""

@@ -40,5 +40,8 @@ class Engine(Protocol):
     def cancel(self, number: int) -> None:
         """Forget a task that has not begun; interrupt one that runs."""
 
+    def renew(self) -> None:
+        """Run what is submitted from now on where none of the user's modules is loaded yet."""
+
     def close(self) -> None:
         """Give up everything."""

@@ -32,6 +32,7 @@ class _Process:
         self.channel = FrameSocket(sock)
         self.knows: set[bytes] = set()
         self.task: Task | None = None
+        self.is_old = False
 
     def say(self, call: int, message: messages.Message, buffers: Sequence[Buffer] = ()) -> None:
         if not self.channel.send(call, messages.encode(message), buffers):
@@ -92,6 +93,18 @@ class LocalEngine:
                     os.kill(process.pid, signal.SIGINT)
                 return
 
+    def renew(self) -> None:
+        """Put fresh processes in the place of all, of those that run a task when it has ended."""
+        for process in list(self._processes):
+            process.is_old = True
+            self._replace_old(process)
+
+    def _replace_old(self, process: _Process) -> None:
+        if process.is_old and process.task is None:
+            self._processes.remove(process)
+            self._let_go(process)
+            self._grow(1)
+
     def close(self) -> None:
         """End every process."""
         self._queue.clear()
@@ -151,6 +164,7 @@ class LocalEngine:
             return
         process.task = None
         self._done(frame.call, message, frame.buffers)
+        self._replace_old(process)
         self._dispatch()
 
     def _lose(self, process: _Process) -> None:

@@ -3,6 +3,9 @@
 It reads tasks from a stream socket with blocking reads. SIGINT raises only while a task's function runs. One that
 comes between the arrival of a task and the start of its function is kept for that; for one that comes even
 earlier, a `CancelCall` follows the task on the socket.
+
+The user's own modules are where the session's worker has them: it is asked at their import. When they are edited, the
+engine puts a fresh process in this one's place.
 """
 
 from __future__ import annotations
@@ -12,13 +15,15 @@ import select
 import signal
 import socket
 import sys
+import threading
 import traceback
 import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rpc_magic import serial
-from rpc_magic.errors import TransferError
+from rpc_magic.errors import ProtocolError, TransferError
+from rpc_magic.localmodules.importing import Finder
 from rpc_magic.transport import FrameSocket
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer, Frame
@@ -39,6 +44,8 @@ class _Process:
         main = types.ModuleType("__main__")
         sys.modules["__main__"] = main
         self._namespace = main.__dict__
+        self._asking = threading.Lock()
+        sys.meta_path.insert(0, Finder(self._locate))
 
     def run(self) -> None:
         """Serve until the other side closes."""
@@ -90,14 +97,43 @@ class _Process:
     def _fetch(self, session: str, key: str) -> object:
         """Return a value of the session that an argument stands for; a kept one is fetched once."""
         if (session, key) not in self._values or key.startswith("="):  # a variable may have changed
-            self._say(0, messages.Fetch(session, key))
-            while (frame := self._next()).call:
-                self._is_stopped = True  # the task has been cancelled meanwhile
-            answer = messages.decode_answer(frame.message)
-            if isinstance(answer, messages.Failed):
-                raise self._decode(frame.buffers)
-            self._values[session, key] = self._decode(frame.buffers) if frame.buffers else None
+            self._values[session, key] = self._ask(messages.Fetch(session, key))
         return self._values[session, key]
+
+    def _locate(self, name: str) -> Any:
+        """Return where the worker has a module of the user's; any thread of the task's."""
+        if not self._in_task and threading.current_thread() is not threading.main_thread():
+            return None  # the main thread reads, and nobody could hear the answer
+        with self._asking:
+            is_in_function, self._in_function = self._in_function, False  # an interrupt must not tear a frame
+            try:
+                placed = self._ask(messages.Fetch("", name))
+            finally:
+                self._in_function = is_in_function
+            if is_in_function and self._is_stopped:
+                raise KeyboardInterrupt
+            return placed
+
+    def _ask(self, question: messages.Fetch) -> Any:
+        """Ask the worker for a value; what comes meanwhile and is no answer is kept."""
+        self._say(0, question)
+        later: list[Frame] = []
+        while True:
+            frame = self._next()
+            message: messages.Message | None = None
+            with contextlib.suppress(ProtocolError):
+                message = messages.decode_from_engine(frame.message)
+            if message is not None:
+                break
+            if isinstance(messages.decode_request(frame.message), messages.CancelCall):
+                self._is_stopped = True
+            else:
+                later.append(frame)
+        self._frames[:0] = later
+        value = self._decode(frame.buffers) if frame.buffers else None
+        if isinstance(message, messages.Failed):
+            raise value if isinstance(value, BaseException) else TransferError("", "value", "it cannot be had")
+        return value
 
     def _work(self, digest: bytes, buffers: Sequence[Buffer]) -> Iterator[Item]:
         function = self._functions[digest]

@@ -145,7 +145,10 @@ class MapTask(Message, tag=13, frozen=True):
 
 
 class Fetch(Message, tag=14, frozen=True):
-    """A process of the engine asks for a value of the session. Answer: `Returned` or `Failed`."""
+    """A process of the engine asks for a value of the session; without one, where the module `key` is.
+
+    Answer: `Returned` or `Failed`.
+    """
 
     session: str
     key: str

@@ -110,6 +110,8 @@ class EngineHost:
                     self._engine.submit(Task(frame.call, request.digest, frame.buffers))
                 elif isinstance(request, messages.CancelCall):
                     self._engine.cancel(request.call)
+                elif isinstance(request, messages.ModulesChanged):
+                    self._engine.renew()
         except (EOFError, OSError, ProtocolError, msgspec.MsgspecError):
             self._leave()
 

@@ -297,9 +297,9 @@ class Worker:
         self._seen_drained = self._page.drained()
 
     def resolve_for_engine(self, session: str, key: str) -> Answer:
-        """Engine thread: return a value of the session for one of the engine's processes."""
+        """Engine thread: return a value of the session for one of the engine's processes; or where a module is."""
         try:
-            value = self._session.resolve(session, key)
+            value = self._session.resolve(session, key) if session else self._modules.locate(key)
             return messages.Returned(), serial.encode(value, namespace=self._session.namespace)
         except Exception as error:  # noqa: BLE001 - whatever it is, the task fails with it
             return self._session.failure(error)

@@ -232,6 +232,36 @@ def test_a_missing_library_says_how_to_install_it(conn):
     assert out(conn, "import importlib.util; print(importlib.util.find_spec('no_such_library'))") == "None"
 
 
+def test_the_engine_has_them_too(conn, here):
+    """Functions of a module run on the engine, as those that import one inside; an edit takes effect there as well."""
+    file = here / "mine_engine.py"
+    file.write_text("V = 1\ndef add(x): return x + V\n")
+    module = importlib.import_module("mine_engine")
+
+    def inside(x):
+        import mine_engine
+
+        return mine_engine.add(x)
+
+    for value in (1, 2, 3):
+        file.write_text(f"V = {value}\ndef add(x): return x + V\n")
+        assert list(conn.map(module.add, range(4))) == [value, value + 1, value + 2, value + 3]
+        assert list(conn.map(inside, range(2), chunksize=1)) == [value, value + 1]
+    assert out(conn, "import mine_engine; print(mine_engine.V)") == "3"
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        list(conn.map(lambda _: __import__("no_such_module"), [1]))
+
+
+def test_a_function_for_the_engine_that_holds_a_value_of_the_session(conn):
+    """The value is fetched while the function is loaded; the task that came meanwhile is not lost."""
+    held = conn.put([1, 2])
+
+    def use(x):
+        return x + len(held)
+
+    assert list(conn.map(use, [1, 2], chunksize=1)) == [3, 4]
+
+
 # ---------------------------------------------------------------- what may be served
 
 
@@ -305,20 +335,19 @@ def test_edits_are_announced_once(here):
     file.write_text("x = 1")
     modules = LocalModules(ModuleLimits(bytes=100))
     asked = Asked(modules)
-    modules.announce(asked.send)
+    assert modules.changed() == ()
     asked.ask("mine_announced")
-    said = len(asked.said)
 
     def announced():
         modules._look_at = 0.0
-        modules.announce(asked.send)
-        return [message for message, _ in asked.said[said:]]
+        return modules.changed()
 
-    assert announced() == []
+    assert announced() == ()
     os.utime(file, ns=(1, 1))
-    assert announced() == []
+    assert announced() == ()
     file.write_text("x = 2")
-    assert announced() == [messages.ModulesChanged(("mine_announced",))]
-    assert len(announced()) == 1
+    assert announced() == ("mine_announced",)
+    assert announced() == ()
     file.unlink()
-    assert len(announced()) == 2
+    assert announced() == ("mine_announced",)
+    assert announced() == ()

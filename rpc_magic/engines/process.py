@@ -132,7 +132,9 @@ class _Process:
         self._frames[:0] = later
         value = self._decode(frame.buffers) if frame.buffers else None
         if isinstance(message, messages.Failed):
-            raise value if isinstance(value, BaseException) else TransferError("", "value", "it cannot be had")
+            raise (
+                value if isinstance(value, BaseException) else TransferError("", "value", "it cannot be had")
+            )
         return value
 
     def _work(self, digest: bytes, buffers: Sequence[Buffer]) -> Iterator[Item]:

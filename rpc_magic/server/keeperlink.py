@@ -75,6 +75,8 @@ class KeeperLink:
             await asyncio.shield(self.ready)
             self._say(request)
             return await answer
+        except OSError as error:
+            raise RpcMagicError("the server's keeper process has ended") from error
         finally:
             if answer.done():
                 self._waiting.pop(request.ticket, None)

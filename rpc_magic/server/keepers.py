@@ -110,6 +110,7 @@ class Keepers:
 
     def _gone(self, link: KeeperLink) -> None:
         self._links.discard(link)
+        link.close()
         asyncio.get_running_loop().call_later(_REAP_SECONDS, self.are_gone)
         if link is self.newest:
             self._on_gone()

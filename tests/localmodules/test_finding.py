@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
+from importlib.util import spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,9 @@ def test_finders_that_fail_find_nothing(write, folder, monkeypatch):
     """Somebody's broken import hook is no reason to end."""
 
     class Broken:
-        def find_spec(self, *_):
-            raise RuntimeError
+        def find_spec(self, name, *_):
+            if name == "one_file":
+                raise RuntimeError
 
     monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
     write("one_file.py")
@@ -68,3 +70,18 @@ def test_names_of_the_users_folders(write, folder, monkeypatch):
     write("not-a-name.py")
     monkeypatch.setattr(sys, "path", [str(folder), str(folder / "gone"), sysconfig.get_path("purelib")])
     assert local_names() == ("a_package", "one_file")
+
+
+def test_an_editable_install_is_the_users_own(write, folder, monkeypatch):
+    """Build tools make a finder that maps the name to a folder outside of `sys.path`, of whatever name."""
+    init = write("project/src/__init__.py")
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(folder)])
+
+    class Editable:
+        def find_spec(self, name, _path=None, _target=None):
+            if name == "edited_project":
+                return spec_from_file_location(name, init, submodule_search_locations=[str(init.parent)])
+            return None
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Editable()])
+    assert find_module("edited_project").location == init.parent

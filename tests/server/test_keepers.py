@@ -1,0 +1,131 @@
+"""A fresh keeper when packages have changed; the older one ends with its last session."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from rpc_magic.errors import RpcMagicError
+from rpc_magic.server import keepers as module
+from rpc_magic.server.keepers import Keepers, installed_packages
+from rpc_magic.transport.packets import PacketSocket
+from rpc_magic.wire import internal
+
+SECONDS = 30 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))
+
+
+class Made:
+    """A keeper as its process would answer; the process itself only waits."""
+
+    def __init__(self, *, is_well: bool = True) -> None:
+        self.process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.packets, self.sock = PacketSocket(mine), theirs
+        if is_well:
+            self.packets.send(internal.KeeperReady({}))
+        else:
+            self.end()
+
+    def heard(self) -> list[str]:
+        names = []
+        while received := self.packets.receive():
+            names.append(type(received[0]).__name__)
+        return names
+
+    def end(self) -> None:
+        self.packets.close()
+        self.process.communicate(b"\n")
+
+
+@pytest.fixture
+def packages(monkeypatch):
+    """What is installed, as the tests say."""
+    state = {frozenset({"a.dist-info"})}
+    monkeypatch.setattr(module, "installed_packages", lambda: next(iter(state)))
+    return state
+
+
+def test_records_of_packages_are_found():
+    """They change when a package is installed, removed or replaced."""
+    assert any("msgspec" in path for path in installed_packages())
+
+
+async def until(condition) -> None:
+    deadline = asyncio.get_running_loop().time() + SECONDS
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.001)
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("has_worker", [False, True])
+def test_a_fresh_keeper(packages, has_worker):
+    """It is there for the next session; the older one goes on as long as it has a worker."""
+
+    async def run() -> None:
+        made = [Made()]
+        gone: list[bool] = []
+        exits: list[internal.Exited] = []
+
+        def start():
+            made.append(Made())
+            return made[-1].process.pid, made[-1].sock
+
+        keepers = Keepers((made[0].process.pid, made[0].sock), start, exits.append, lambda: gone.append(True))
+        first = await keepers.current()
+        assert await keepers.current() is first
+        await first.ready
+        if has_worker:
+            first._living.add(b"ticket")
+        packages.clear()
+        packages.add(frozenset({"b.dist-info"}))
+        second = await keepers.current()
+        assert second is not first
+        assert await keepers.current() is second
+        assert made[0].heard() == ([] if has_worker else ["EndAll"])
+        if has_worker:
+            made[0].packets.send(internal.Exited(b"ticket", 1, "it was ended", ""))
+            await until(lambda: exits)
+            await settle()
+            assert made[0].heard() == ["EndAll"]
+        made[0].end()
+        await settle()
+        assert gone == []
+        keepers.end_all()
+        assert made[1].heard() == ["EndAll"]
+        made[1].end()
+        await until(lambda: gone and keepers.are_gone())
+
+    asyncio.run(run())
+
+
+def test_a_keeper_that_cannot_start(packages):
+    """The older one goes on: a broken package must not end the server."""
+
+    async def run() -> None:
+        first = Made()
+
+        def start():
+            broken = Made(is_well=False)
+            return broken.process.pid, broken.sock
+
+        keepers = Keepers((first.process.pid, first.sock), start, lambda _: None, lambda: None)
+        link = await keepers.current()
+        packages.clear()
+        packages.add(frozenset())
+        assert await keepers.current() is link
+        first.end()
+        with pytest.raises(RpcMagicError):
+            await link.fork(internal.Fork(b"t", "s", "/", (), {}, 1))
+        await until(keepers.are_gone)
+
+    asyncio.run(run())

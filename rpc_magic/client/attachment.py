@@ -41,6 +41,7 @@ from rpc_magic.runtime.processes import machine_id, python_tag, user_name
 from rpc_magic.runtime.versions import Libraries, own_versions, version_note
 from rpc_magic.settings import ClientSettings
 from rpc_magic.transport.iothread import IoThread
+from rpc_magic.transport.pace import FAR_SECONDS
 from rpc_magic.wire import control, messages
 from rpc_magic.wire.handshake import Role
 from rpc_magic.wire.store import ChunkStore
@@ -111,8 +112,10 @@ class Attachment:
         self.libraries = Libraries()
         self.chunks = ChunkStore(self._settings.held)
         self._client_id = CLIENT_ID
-        deadline = time.monotonic() + timeout
+        began = time.monotonic()
+        deadline = began + timeout
         sock = dial(place.address, place.token, Role.CONTROL, self._client_id, deadline)
+        self._nearest = time.monotonic() - began  # the shortest time that connecting has taken, in seconds
         self.io = IoThread()
         self.control = ControlLink(sock, self.url, self.io, self._hear, self._control_lost)
         try:
@@ -160,8 +163,10 @@ class Attachment:
         if role is not Role.FUNCTIONS and not self.ticket:
             self._attach(control.Attach(self._wanted, self._take, self._client_info()))
         ticket = bytes(16) if role is Role.FUNCTIONS else self.ticket
-        deadline = time.monotonic() + self.timeout
+        began = time.monotonic()
+        deadline = began + self.timeout
         sock = dial(self._place.address, self._place.token, role, self._client_id, deadline, ticket)
+        self._nearest = min(self._nearest, time.monotonic() - began)
         link = self._links[role] = Link(
             sock,
             self.io,
@@ -173,10 +178,12 @@ class Attachment:
         if role is Role.DATA:
             link.on_question = lambda question: self.modules.answer(question, link.send)
             link.on_libraries = self.compare
+            link.is_far = self._nearest >= FAR_SECONDS
+            configure = messages.Configure(self._is_plain_only, self.code == "source", link.is_far)
+            if configure != messages.Configure():
+                link.send(0, configure)
         if role is not Role.FUNCTIONS:
             link.before_request = self._prepare
-        if role is Role.DATA and (self._is_plain_only or self.code == "source"):
-            link.send(0, messages.Configure(self._is_plain_only, self.code == "source"))
         return link
 
     def _prepare(self) -> None:

@@ -136,6 +136,15 @@ class Link:
         return self._frames.bytes_received
 
     @property
+    def is_far(self) -> bool:
+        """True when the other side is far away: what goes slowly is compressed."""
+        return self._outbox.is_far
+
+    @is_far.setter
+    def is_far(self, is_far: bool) -> None:
+        self._outbox.is_far = is_far
+
+    @property
     def bytes_saved(self) -> int:
         """Bytes that were not sent because the other side had them, so far."""
         return self._transfers.saved if self._transfers is not None else 0

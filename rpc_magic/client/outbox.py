@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from rpc_magic.transport import FrameSocket
+from rpc_magic.transport.pace import Pace
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.wire.transfers import Outgoing, Transfers
@@ -35,6 +36,9 @@ class Outbox:
     Args:
         frames: the connection.
         transfers: sends large buffers in chunks; None sends them with their frames.
+
+    Attributes:
+        is_far: the other side is far away: what goes slowly is compressed.
     """
 
     def __init__(self, frames: FrameSocket, transfers: Transfers | None) -> None:
@@ -42,6 +46,8 @@ class Outbox:
         self._waiting: deque[_Entry] = deque()
         self._begun: deque[_Entry] = deque()  # handed over whole; a part waits for the socket
         self._last: _Entry | None = None
+        self.is_far = False
+        self._pace, self._sent_before = Pace(is_far=False), 0
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -74,9 +80,13 @@ class Outbox:
                 continue
             if self._transfers is not None and entry.outgoing is None:
                 entry.outgoing = self._transfers.outgoing(entry.buffers)
+                self._pace, self._sent_before = Pace(is_far=self.is_far), self._frames.bytes_sent
             rest, number = entry.buffers, 0
             if entry.outgoing is not None:
                 while not self._frames.has_unsent and (step := entry.outgoing.next()) is not None:
+                    entry.outgoing.is_packing = self._pace.is_slow(
+                        self._frames.bytes_sent - self._sent_before
+                    )
                     self._frames.send(entry.call, messages.encode(step[0]), step[1])
                 if self._frames.has_unsent or entry.outgoing.is_waiting:
                     return self._frames.has_unsent

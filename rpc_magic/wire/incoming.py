@@ -9,6 +9,7 @@ from rpc_magic.errors import ProtocolError
 from rpc_magic.wire import messages
 from rpc_magic.wire.chunks import CHUNK, DIGEST_SIZE, LARGE, Chunk
 from rpc_magic.wire.memory import allocate
+from rpc_magic.wire.packing import unpack_into
 from rpc_magic.wire.store import ChunkStore, Source
 
 __all__ = ["Incoming", "Memories", "Memory", "PrivateMemories"]
@@ -126,9 +127,11 @@ class Incoming:
                     self._lacking[message.buffer, start] = len(buffer.chunks)
             else:
                 piece = next(given, None)
-                if piece is None or len(piece) != size:
+                if piece is None or (len(piece) != size and not message.packed):
                     raise ProtocolError("a chunk has not the size that was told")
-                if not is_placed:
+                if message.packed:
+                    unpack_into(self._memory(message.buffer, buffer).view[start : start + size], piece)
+                elif not is_placed:
                     self._memory(message.buffer, buffer).view[start : start + size] = piece
             if self._are_all_named:
                 del self._lacking[message.buffer, start]

@@ -158,11 +158,12 @@ class Configure(Message, tag=15, frozen=True):
     """First message on a data connection, where something is out of the ordinary.
 
     `plain_results`: send plain data only, keep everything else. `source`: the client runs another Python version,
-    so functions are to be sent as source.
+    so functions are to be sent as source. `far`: the client is far away, so compression may pay.
     """
 
     plain_results: bool = False
     source: bool = False
+    far: bool = False
 
 
 # ---------------------------------------------------------------- client to worker: at any time
@@ -200,6 +201,7 @@ class Parts(Message, tag=23, frozen=True):
         sizes: bytes of each chunk; they follow each other without gaps.
         digests: of all chunks, one after the other.
         named: for each chunk, whether it is only named: the receiver has it, as far as the sender knows.
+        packed: the others are compressed, each by itself (Zstandard).
     """
 
     transfer: int
@@ -210,6 +212,7 @@ class Parts(Message, tag=23, frozen=True):
     sizes: tuple[int, ...]
     digests: bytes
     named: tuple[bool, ...]
+    packed: bool = False
 
 
 class AllNamed(Message, tag=24, frozen=True):

@@ -22,6 +22,7 @@ from rpc_magic.wire import messages
 from rpc_magic.wire.chunks import LARGE, Chunk, digest_of, flat, spans
 from rpc_magic.wire.frames import Buffer, Frame
 from rpc_magic.wire.incoming import Incoming, Memories, PrivateMemories
+from rpc_magic.wire.packing import pack, pays
 from rpc_magic.wire.store import ChunkStore
 
 __all__ = ["Outgoing", "Transfers"]
@@ -56,6 +57,7 @@ class Outgoing:
         done: bytes of chunks that were handed out or named.
         rest: buffers of the frame itself: empty in the places of those that travel ahead.
         is_waiting: nothing can be sent before the other side has said what it lacks.
+        is_packing: compress what follows, where a sample shows that it pays; set by whoever sees how fast it goes.
     """
 
     def __init__(self, number: int, buffers: Sequence[Buffer], transfers: Transfers) -> None:
@@ -64,7 +66,8 @@ class Outgoing:
         self._views = {i: flat(b) for i, b in enumerate(buffers) if len(b) >= LARGE}
         self.rest: list[Buffer] = [b"" if i in self._views else b for i, b in enumerate(buffers)]
         self.done = 0
-        self.is_waiting = False
+        self.is_waiting = self.is_packing = False
+        self._pays: dict[int, bool] = {}  # by buffer
         self._total = sum(view.nbytes for view in self._views.values())
         self._chunks: dict[int, list[Chunk]] = {i: [] for i in self._views}
         self._changed: set[bytes] = set()
@@ -96,34 +99,35 @@ class Outgoing:
                 named = [chunk.digest in known for chunk in chunks]
                 saved += sum(c.size for c, is_named in zip(chunks, named, strict=True) if is_named)
                 self.done += sum(chunk.size for chunk in chunks)
-                yield self._part(index, chunks, named)
-                # It has left. What another thread changed meanwhile is not what its digest says.
-                changed = {
-                    c.digest
-                    for c, is_named in zip(chunks, named, strict=True)
-                    if not is_named and digest_of(view[c.start : c.start + c.size]) != c.digest
-                }
-                if changed:
-                    yield messages.ForgetChunks(self.number, b"".join(changed)), []
                 self._chunks[index] += chunks
-                self._changed |= changed
+                yield from self._give(index, chunks, named)
         if saved:
             self.is_waiting = True
             yield messages.AllNamed(self.number), []
             for index, number in self._lacking:
                 chunk = self._chunks[index][number]
                 saved -= chunk.size
-                yield self._part(index, [chunk], [False])
+                yield from self._give(index, [chunk], [False])
         self._transfers.saved += saved
         for index, chunks in self._chunks.items():
             unchanged = [chunk for chunk in chunks if chunk.digest not in self._changed]
             self._transfers.store.note_memory(self._views[index], unchanged)
             known.add_all(chunk.digest for chunk in unchanged)
+        self._views.clear()  # whose memory it is may want to resize it
 
-    def _part(
+    def _give(
         self, index: int, chunks: list[Chunk], named: list[bool]
-    ) -> tuple[messages.Message, list[Buffer]]:
+    ) -> Iterator[tuple[messages.Message, list[Buffer]]]:
+        """Give chunks of a buffer."""
         view = self._views[index]
+        data = [
+            (c, view[c.start : c.start + c.size])
+            for c, is_named in zip(chunks, named, strict=True)
+            if not is_named
+        ]
+        if self.is_packing and data and index not in self._pays:
+            self._pays[index] = pays(data[0][1])
+        is_packed = self.is_packing and self._pays.get(index, False)
         message = messages.Parts(
             self.number,
             index,
@@ -133,13 +137,14 @@ class Outgoing:
             tuple(chunk.size for chunk in chunks),
             b"".join(chunk.digest for chunk in chunks),
             tuple(named),
+            is_packed,
         )
-        data: list[Buffer] = [
-            view[c.start : c.start + c.size]
-            for c, is_named in zip(chunks, named, strict=True)
-            if not is_named
-        ]
-        return message, data
+        yield message, [pack(part) if is_packed else part for _, part in data]
+        # It has left. What another thread changed meanwhile is not what its digest says.
+        changed = {chunk.digest for chunk, part in data if digest_of(part) != chunk.digest}
+        if changed:
+            self._changed |= changed
+            yield messages.ForgetChunks(self.number, b"".join(changed)), []
 
 
 class Transfers:
@@ -182,7 +187,7 @@ class Transfers:
             ProtocolError: it does not fit to what came before.
         """
         parts = messages.decode_chunks(message)
-        if not isinstance(parts, messages.Parts):
+        if not isinstance(parts, messages.Parts) or parts.packed:
             return None
         places = self._of(parts.transfer).places(parts)
         if len(places) != count:

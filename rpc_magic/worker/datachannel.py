@@ -6,8 +6,11 @@ import select
 import socket
 from collections.abc import Callable, Sequence
 
+import zstandard  # noqa: F401  # loaded before the fork: unpacking happens where nothing may be imported
+
 from rpc_magic.settings import WireLimits, WorkerSettings
 from rpc_magic.transport import FrameSocket
+from rpc_magic.transport.pace import Pace
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.wire.held import Blocks, HeldMemories
@@ -42,11 +45,15 @@ class DataChannel(FrameSocket):
     Args:
         sock: the connection.
         chunks: the session's.
+
+    Attributes:
+        is_far: the client is far away: what goes slowly is compressed.
     """
 
     def __init__(self, sock: socket.socket, chunks: Chunks) -> None:
         limits = WireLimits()
         self._transfers = chunks.transfers(limits)
+        self.is_far = False
         super().__init__(sock, limits, self._transfers)
 
     def send_outcome(
@@ -66,11 +73,14 @@ class DataChannel(FrameSocket):
         outgoing = self._transfers.outgoing(buffers)
         number = 0
         if outgoing is not None:
+            pace, before = Pace(is_far=self.is_far), self.bytes_sent
             while (step := outgoing.next()) is not None or outgoing.is_waiting:
                 if step is None:
                     self._wait(read)
-                elif not self.send(call, messages.encode(step[0]), step[1]):
+                    continue
+                if not self.send(call, messages.encode(step[0]), step[1]):
                     self.flush_all()
+                outgoing.is_packing = pace.is_slow(self.bytes_sent - before)
             buffers, number = outgoing.rest, outgoing.number
         if not self.send(call, messages.encode(message), buffers, number):
             self.flush_all()

@@ -6,12 +6,13 @@ worker's main thread, user code inside the gate.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -27,7 +28,6 @@ from rpc_magic.wire.frames import Buffer
 from rpc_magic.worker.cells import CellResult, render, run_awaitable, run_cell, run_expression
 from rpc_magic.worker.changes import Before
 from rpc_magic.worker.interrupts import InterruptGate
-from rpc_magic.worker.lookups import complete, inspect_name
 from rpc_magic.worker.modules import UserModules
 from rpc_magic.worker.shell import ZMQInteractiveShell
 from rpc_magic.worker.tracebacks import error_record
@@ -447,15 +447,33 @@ class Session:
     # ------------------------------------------------------------ questions
 
     def _inspect(self, request: messages.Inspect, _: Sequence[Buffer]) -> Answer:
-        with self.gate.user_code():
-            return inspect_name(self.shell, request, self._values_of(request.values)), ()
+        with self._standing(request.values), self.gate.user_code():
+            try:
+                found = self.shell.object_inspect_mime(request.name, detail_level=request.detail)
+            except KeyError:
+                found = {}
+        return messages.Inspected({str(k): str(v) for k, v in found.items()}), ()
 
     def _complete(self, request: messages.Complete, _: Sequence[Buffer]) -> Answer:
-        with self.gate.user_code():
-            return complete(self.shell, request, self._values_of(request.values)), ()
+        self.shell.Completer.use_jedi = (
+            False  # it would read sources, where the objects themselves are at hand
+        )
+        with self._standing(request.values), self.gate.user_code():
+            text, matches = self.shell.complete(text=None, line=request.text, cursor_pos=request.cursor)[:2]
+        return messages.Completions(tuple(matches), request.cursor - len(text), request.cursor), ()
 
-    def _values_of(self, keys: dict[str, str]) -> dict[str, object]:
-        return {name: self.resolve(self.ticket, key) for name, key in keys.items()}
+    @contextlib.contextmanager
+    def _standing(self, values: dict[str, str]) -> Iterator[None]:
+        """Have names stand for values, as they do at the client."""
+        there = {name: self.resolve(self.ticket, key) for name, key in values.items()}
+        hidden = {name: self.namespace[name] for name in there if name in self.namespace}
+        self.namespace.update(there)
+        try:
+            yield
+        finally:
+            for name in there:
+                self.namespace.pop(name, None)
+            self.namespace.update(hidden)
 
 
 def _join(buffers: Sequence[Buffer]) -> list[bytes] | None:

@@ -98,10 +98,9 @@ class Worker:
         self._comms: Comms = self._shell.comms
         settings = WorkerSettings()
         self._taking = threading.Lock()
+        self._taker = 0  # the thread that holds it
         self._chunks = Chunks(settings)
-        self._questions = Questions(
-            lambda message: self._send(0, message), self._take_in, lambda: self._channel is not None
-        )
+        self._questions = Questions(lambda message: self._send(0, message), self._take_in, self._can_ask)
         self._modules = UserModules(self._questions, folder)
         self._modules.install()
         self._session = Session(
@@ -159,14 +158,20 @@ class Worker:
         # What another thread has read it also takes, before anybody reads more: requests stay in order.
         if channel is None or not self._taking.acquire(blocking=False):
             return False
+        self._taker = threading.get_ident()
         try:
             are_requests = [self._take(channel, frame) for frame in channel.read()]  # all of them are taken
         except (EOFError, OSError, ProtocolError):
             self._lose(channel)
             return False
         finally:
+            self._taker = 0
             self._taking.release()
         return any(are_requests)
+
+    def _can_ask(self) -> bool:
+        """Tell whether this thread may ask the client: one is there, and the answer is not its own to read just now."""
+        return self._channel is not None and self._taker != threading.get_ident()
 
     def _take_in(self) -> None:
         """Any thread that waits for the client: read what has come."""
@@ -187,6 +192,8 @@ class Worker:
     def _take(self, channel: DataChannel, frame: Frame) -> bool:
         """Handle what may come at any time; queue a request."""
         request = messages.decode_request(frame.message)
+        if isinstance(request, messages.Configure):
+            channel.is_far = request.far
         if type(request) not in _AT_ANY_TIME:
             self._queue.append((frame.call, request, frame.buffers))
             return True

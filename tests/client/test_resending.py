@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from live import served
+from throttle import ThrottledLink
 
 import rpc_magic
+from rpc_magic.runtime import records
 
 KB, MB = 1000, 1_000_000
 
@@ -142,3 +145,24 @@ def test_what_never_came_is_not_digested(conn: rpc_magic.Connection) -> None:
     for _ in range(5):
         conn.run("large[1] += 1")
     assert conn.run(faults).value - before < 1.0
+
+
+def test_a_slow_link_carries_compressed_chunks() -> None:
+    """Far away and slow: what shrinks is compressed, both ways; on loopback nothing is, however well it shrinks."""
+    numbers = np.arange(8_000_000) // 1000
+    with served() as url:
+        port, record = int(url.rpartition(":")[2]), records.find(url)
+        assert record is not None
+        token_file = record.token_file
+        with (
+            ThrottledLink(("127.0.0.1", port), rate=20e6, delay=0.015) as link,
+            rpc_magic.connect(f"tcp://127.0.0.1:{link.port}", token_file=token_file) as conn,
+        ):
+            assert conn.call(lambda x: int(x.sum()), numbers) == numbers.sum()
+            assert link.passed["there"] < numbers.nbytes / 2
+            back = conn.call(lambda: __import__("numpy").arange(8_000_000) // 1000)
+            assert back[-1] == 7999
+            assert link.passed["back"] < back.nbytes / 2
+        with rpc_magic.connect(url) as conn:
+            sent, _ = traffic(conn, lambda: conn.call(len, numbers))
+            assert sent > numbers.nbytes

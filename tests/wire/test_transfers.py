@@ -54,9 +54,13 @@ class Side:
             data = data[n:]
             other.received += other.reader.filled(n)
 
-    def ship(self, other: Side, buffers: Sequence[Buffer], change: Any = None) -> list[memoryview]:
+    def ship(
+        self, other: Side, buffers: Sequence[Buffer], change: Any = None, *, is_packing: bool = False
+    ) -> list[memoryview]:
         """Send buffers as a frame; `change` is called after each part has left. Return what came."""
         outgoing = self.transfers.outgoing(buffers)
+        if outgoing is not None:
+            outgoing.is_packing = is_packing
         if outgoing is None:
             self.send(other, b"the frame", buffers)
         else:
@@ -107,6 +111,18 @@ def test_what_is_there_is_named(held: int | None, piece: int | None) -> None:
     assert there.ship(here, back) == [content]
     assert there.bytes < first / 100, "what was sent from here is here"
     assert here.transfers.saved >= 0
+
+
+@pytest.mark.parametrize("piece", [None, 1000])
+def test_compression(piece: int | None) -> None:
+    """Where a sample shrinks the chunks are compressed, elsewhere not; both arrive, and are known afterwards."""
+    here, there = Side(), Side(1 << 30, piece)
+    text, random_bytes = b"a line of text\n" * (LARGE // 10), bytes(noise(LARGE, 6))
+    assert here.ship(there, [text, random_bytes], is_packing=True) == [text, random_bytes]
+    assert LARGE < here.bytes < LARGE + 100_000
+    here.bytes = 0
+    assert here.ship(there, [text, random_bytes], is_packing=True) == [text, random_bytes]
+    assert here.bytes < 10_000
 
 
 def test_what_came_can_be_written_to() -> None:

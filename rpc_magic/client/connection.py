@@ -136,6 +136,7 @@ class Connection:
         timeout: float | None = None,
         *,
         carry: bool = True,
+        changed: tuple[type, ...] = (),
     ) -> Run:
         """Run a cell as a notebook does; its exception is in what is returned.
 
@@ -145,8 +146,9 @@ class Connection:
             on_output: as in `run`.
             timeout: as in `run`.
             carry: functions among `inputs` take the globals they refer to with them.
+            changed: classes whose attributes the session shall take over, though it has them.
         """
-        buffers = self.exchange.encode_variables(inputs, carry=carry) if inputs else []
+        buffers = self.exchange.encode_variables(inputs, carry=carry, changed=changed) if inputs else []
         link = self._attachment.link(Role.DATA)
         shown: list[messages.Message] = []
 

@@ -249,13 +249,21 @@ class Exchange:
 
     # ------------------------------------------------------------ objects
 
-    def encode(self, value: object, *, carry: bool = True, name: str = "") -> list[Buffer]:
+    def encode(
+        self, value: object, *, carry: bool = True, name: str = "", changed: tuple[type, ...] = ()
+    ) -> list[Buffer]:
         """Encode an object for the session; see `rpc_magic.serial.encode`."""
         code = self._attachment.code
         modules: set[str] = set()
         try:
             buffers = serial.encode(
-                value, namespace=self.namespace, carry=carry, name=name, code=code, modules=modules
+                value,
+                namespace=self.namespace,
+                carry=carry,
+                name=name,
+                code=code,
+                modules=modules,
+                changed=changed,
             )
         except TransferError as error:
             if not error.reason.startswith("cannot pickle"):
@@ -282,10 +290,12 @@ class Exchange:
             encode(value, name=name)
         raise unnamed
 
-    def encode_variables(self, values: dict[str, Any], *, carry: bool = True) -> list[Buffer]:
+    def encode_variables(
+        self, values: dict[str, Any], *, carry: bool = True, changed: tuple[type, ...] = ()
+    ) -> list[Buffer]:
         """Encode variables together, so that what they share stays shared; name the one that cannot travel."""
         try:
-            return self.encode(values, carry=carry)
+            return self.encode(values, carry=carry, changed=changed)
         except TransferError as error:
             unnamed = error
         for name, value in values.items():

@@ -75,7 +75,12 @@ class Background:
         request = runner.request(cell, options, plan)
         connection = server.connection
         namespace = runner.shell.user_ns
-        buffers = connection.exchange.encode_variables(plan.inputs, carry=plan.carry) if plan.inputs else []
+        exchange = connection.exchange
+        buffers = (
+            exchange.encode_variables(plan.inputs, carry=plan.carry, changed=plan.changed)
+            if plan.inputs
+            else []
+        )
         link = connection.attachment.link(Role.DATA)
         before = dict(namespace)
         show = background_show(runner.shell)

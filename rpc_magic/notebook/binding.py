@@ -227,6 +227,10 @@ def bind_fetched(
             if bound is placeholder:
                 shell.user_ns[name] = value
                 names.append(name)
+                if (
+                    is_history(name) and name in shell.user_ns_hidden
+                ):  # by it IPython knows that it is no variable
+                    shell.user_ns_hidden[name] = value
         history = shell.user_ns.get("_oh", {})
         for number, shown in list(history.items()):
             if shown is placeholder:

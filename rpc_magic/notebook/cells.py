@@ -17,7 +17,14 @@ from rpc_magic.notebook.errors import UsageError
 from rpc_magic.notebook.registry import Registry, Server
 from rpc_magic.notebook.render import show_here
 from rpc_magic.notebook.results import ResultHook
-from rpc_magic.notebook.sync import Plan, explain_missing, note_sent, plan_automatic, plan_explicit
+from rpc_magic.notebook.sync import (
+    Plan,
+    explain_missing,
+    names_needed,
+    note_sent,
+    plan_automatic,
+    plan_explicit,
+)
 from rpc_magic.wire import messages
 from rpc_magic.wire.handshake import Role
 
@@ -49,6 +56,7 @@ class Runner:
 
     Attributes:
         results: shows the values of cells.
+        bring: called before a cell's plan is made, to fetch what it needs of other servers.
         settle: called before a cell's results are bound, to bind those of background cells that ended before it.
     """
 
@@ -56,6 +64,7 @@ class Runner:
         self.shell, self.registry, self.config = shell, registry, config
         self.results = ResultHook(shell)
         self.settle: Callable[[], None] = lambda: None
+        self.bring: Callable[[Iterable[str], Server], None] = lambda *_: None
 
     def run_cell(self, server: Server, cell: str, options: CellOptions) -> Any:
         """Run a cell and return the value of its last expression.
@@ -99,9 +108,12 @@ class Runner:
             raise UsageError(f"{server.name} is disconnected; run %rpc_connect again")
         server.connection.attachment.link(Role.DATA)  # raises where there is no session
         if options.inputs is not None:
+            self.bring(options.inputs, server)
             plan = plan_explicit(options.inputs, namespace, server, self.registry)
         elif self.config.auto:
             text = self.shell.transform_cell(cell)
+            if len(self.registry.servers) > 1:
+                self.bring(names_needed(text, namespace), server)
             plan = plan_automatic(text, namespace, server, self.registry, history_of(self.shell))
         else:
             plan = Plan()
@@ -135,6 +147,7 @@ class Runner:
                 lambda message: show_here(self.shell, message, self.results),
                 timeout,
                 carry=plan.carry,
+                changed=plan.changed,
             )
         except BaseException:
             # Whether the variables arrived, and what the cell did to them, is not known: they will be sent again.

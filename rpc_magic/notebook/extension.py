@@ -50,6 +50,7 @@ class Extension:
         self.runner = Runner(shell, self.registry, self.config)
         self.background = Background(self.runner)
         self.fetcher = Fetcher(shell, self.registry)
+        self.runner.bring = self.fetcher.bring
         self._mentions = Mentions(shell, self.registry, self.fetcher, self.background.bind_ended)
         self._hook = TracebackHook(shell)
         self._asking = Asking(shell, self.registry)

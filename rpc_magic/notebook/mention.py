@@ -63,12 +63,33 @@ class Fetcher:
             prepare(error)
             raise
 
-    def wanted(self, names: Iterable[str]) -> dict[str, RemoteValue]:
-        """Return the placeholders among what `names` and the code behind them refer to."""
+    def bring(self, names: Iterable[str], server: Server) -> None:
+        """Fetch what `names` and the code behind them refer to and another server has, before it goes to `server`.
+
+        It is fetched together and bound here, so that what it shares stays shared, here and there.
+
+        Raises:
+            RpcMagicError: as `__call__`.
+        """
+        names = list(names)
+        for _ in range(1000):
+            wanted = {
+                name: value
+                for name, value in self.wanted(names, server.reads).items()
+                if self._registry.owner(value) not in {None, server}
+            }
+            if not wanted:
+                return
+            self._fetch(wanted)
+
+    def wanted(
+        self, names: Iterable[str], reads: dict[str, frozenset[str]] | None = None
+    ) -> dict[str, RemoteValue]:
+        """Return the placeholders among what `names` and the code behind them refer to; `reads` as for `reachable`."""
         namespace = self._shell.user_ns
         if not self._registry.placeholders(namespace):
             return {}
-        found = reachable(names, namespace)
+        found = reachable(names, namespace, reads)
         placed = self._registry.placed
         wanted = {name: v for name, v in found.items() if type(v) is RemoteValue and v in placed}
         return self._registry.with_mates(wanted, namespace)

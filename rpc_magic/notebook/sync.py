@@ -39,6 +39,7 @@ __all__ = [
     "explain_missing",
     "is_history",
     "names_in",
+    "names_needed",
     "plan_automatic",
     "plan_explicit",
     "reachable",
@@ -64,6 +65,7 @@ class Plan:
         reads: names that the cell reads.
         left: variables that stay behind, with the reason.
         carry: functions take the globals they refer to with them.
+        changed: classes that the session has and that were changed since: it takes over their attributes.
     """
 
     inputs: dict[str, Any] = field(default_factory=dict)
@@ -74,6 +76,7 @@ class Plan:
     reads: frozenset[str] = frozenset()
     left: dict[str, TransferError] = field(default_factory=dict)
     carry: bool = False
+    changed: tuple[type, ...] = ()
 
     @property
     def size(self) -> int:
@@ -124,6 +127,21 @@ def reachable(
     return found
 
 
+def names_needed(text: str, namespace: dict[str, Any]) -> list[str]:
+    """Return the names that a cell, given as the shell has transformed it, needs where it runs."""
+    return _needed(names_in(text), namespace)
+
+
+def _needed(names: CellNames, namespace: dict[str, Any]) -> list[str]:
+    # Help is asked of what is here, too: it is answered where the cell runs.
+    needed = sorted(names.reads | names.asks)
+    if names.dynamic or names.asks_all:
+        needed += [name for name in namespace if not name.startswith("_")]
+    if names.all_outputs:
+        needed += [name for name in namespace if name[:1] == "_" and name[1:].isdecimal()]
+    return needed
+
+
 def plan_automatic(
     text: str,
     namespace: dict[str, Any],
@@ -146,11 +164,7 @@ def plan_automatic(
     """
     names = names_in(text)
     server.current_ticket()
-    # Help is asked of what is here, too: it is answered where the cell runs.
-    values = reachable(sorted(names.reads | names.asks), namespace, server.reads)
-    if names.dynamic or names.asks_all:
-        everything = [name for name in namespace if not name.startswith("_")]
-        values.update(reachable(everything, namespace, server.reads))
+    values = reachable(_needed(names, namespace), namespace, server.reads)
     plan = _Builder(namespace, server, registry)
     plan.consider_all(values, names.reads)
     plan.add_mates(holders)
@@ -262,6 +276,12 @@ class _Builder:
                 sent |= group & self._values.keys()
         shared = {id(self._values[name]) for name in sent if not is_immutable(self._values[name])}
         inputs = {n: v for n, v in self._values.items() if n in sent or id(v) in shared}
+        held_before = {name: ledger.held(name) for name in inputs}
+        changed = tuple(
+            value
+            for name, value in inputs.items()
+            if isinstance(value, type) and held_before[name] not in {None, self._states[name]}
+        )
         held = [name for name in self._values if name in inputs or name in ledger.watched([name])]
         return Plan(
             inputs=inputs,
@@ -272,12 +292,15 @@ class _Builder:
             reads=reads,
             left=self._left,
             carry=carry,
+            changed=changed,
         )
 
 
 def note_sent(server: Server, plan: Plan) -> None:
     """Note that the session holds what the plan sent, and no longer what it deleted."""
     for name, state in plan.states.items():
+        if is_history(name):  # the session binds it anew with each result of its own
+            continue
         server.ledger.sent(name, state)
         server.reads.pop(name, None)
     for name in plan.delete:

@@ -313,7 +313,9 @@ class Session:
         parent = json.loads(request.parent) if request.parent else {}
         try:
             if buffers:
-                self.namespace.update(self.decode(buffers))
+                values = self.decode(buffers)
+                self.namespace.update(values)
+                self.shell.keep_results(values)
             with self.gate.user_code():
                 before = Before(self.namespace, request.watch if request.automatic else ())
         except BaseException as error:  # noqa: BLE001 - a variable that cannot be loaded, or Stop; no cell was run

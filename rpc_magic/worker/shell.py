@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import Context, ContextVar
 from typing import Any
 
@@ -159,6 +159,15 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
         self._parent.set(parent)
 
     # ------------------------------------------------------------------ running code
+
+    def keep_results(self, values: Mapping[str, object]) -> None:
+        """Take those of `values` that are results of cells, as ``_`` and ``_5``, for the shell's own."""
+        for name, value in values.items():
+            if name in {"_", "__", "___"}:
+                setattr(self.displayhook, name, value)
+                self.user_ns_hidden[name] = value
+            elif name[:1] == "_" and name[1:].isdecimal():
+                self.user_ns["_oh"][int(name[1:])] = self.user_ns_hidden[name] = value
 
     def take_value(self) -> tuple[object, messages.ExecuteResult] | None:
         """Return the value of the cell that has run, with what was shown of it, and forget it."""

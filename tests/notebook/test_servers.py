@@ -162,3 +162,32 @@ def test_a_server_without_sessions(loaded: Any, serve: Serve, tmp_path: Path) ->
     report = loaded.run("%%lab\n1")
     assert report.error == "RpcMagicError"
     assert "exposed functions and nothing else" in report.traceback
+
+
+def test_what_values_of_one_server_share_is_shared_on_another(loaded: Any) -> None:
+    """Tables inside containers, instances and functions, and what those functions refer to, reach it together."""
+    loaded.good("%rpc_connect --name one\n%rpc_connect --name two")
+    loaded.good(
+        "%%one\nimport math\nimport pandas as pd\ntable = pd.DataFrame({'a': [1.0, 2.0]})\nheld = [table]\n"
+        "class Shop:\n    def __init__(self, table): self.table = table\nshop = Shop(table)\n"
+        "def total(table=table): return math.floor(table['a'].sum())"
+    )
+    report = loaded.good("%%two\ntable['a'] *= 3\nprint(held[0] is table, shop.table is table, total())")
+    assert report.out == "True True 9\n"
+    assert loaded.good("%%one\ntable.loc[2] = [10.0]\nprint(len(held[0]), total())").out == "3 19\n"
+    assert loaded.good("print(shop.table is table, held[0] is table, len(table))").out == "True True 3\n"
+
+
+def test_a_class_that_was_changed_here_is_changed_where_it_was_made(loaded: Any) -> None:
+    """Its attributes, as a list of subclasses, are the newest on each server."""
+    loaded.good("%rpc_connect --name one\n%rpc_connect --name two")
+    loaded.good(
+        "%%one\nclass Base:\n    known = []\n    def __init_subclass__(cls): Base.known.append(cls.__name__)\n"
+        "class A(Base): pass"
+    )
+    assert loaded.good("%%two\nclass B(Base): pass\nprint(Base.known)").out == "['A', 'B']\n"
+    assert loaded.good("class C(Base): pass\nprint(Base.known)").out == "['A', 'B', 'C']\n"
+    assert loaded.good("%%one\nprint(Base.known, issubclass(A, Base))").out == "['A', 'B', 'C'] True\n"
+    assert loaded.good("%%two\nprint(Base.known)").out == "['A', 'B', 'C']\n"
+    assert loaded.good("%%one\nclass A(Base): pass\nBase.known").err == ""
+    assert loaded.good("print(Base.known)").out == "['A', 'B', 'C', 'A']\n"

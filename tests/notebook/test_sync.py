@@ -376,3 +376,18 @@ def test_a_name_that_is_made_up_where_it_is_bound_sends_nothing(notebook: Any) -
     notebook.good("%%rpc_call\nglobals()[f'made_{n}'] = n * 2")
     assert notebook.good("made_3").result == "6"
     assert notebook.run("%%rpc_call -i ''\nunread").error == "NameError"
+
+
+def test_results_of_both_sides_are_one_history(notebook: Any) -> None:
+    """`_`, `__` and Out have the newest results of the notebook, wherever they were made and are read."""
+    notebook.good("1.5")
+    notebook.good("%%rpc_call\nimport numpy as np\nnp.float64(3)")
+    assert notebook.good("%%rpc_call\nprint(_ + 1, __)").out == "4.0 1.5\n"
+    assert notebook.good("print(_ + 1, __)").out == "4.0 1.5\n"
+    for _ in range(2):  # the same value as before is no less new
+        notebook.good("'here'")
+        assert notebook.good("%%rpc_call\nprint(_)").out == "here\n"
+        notebook.good("%%rpc_call\n'there'")
+        assert notebook.good("print(_, __)").out == "there here\n"
+    report = notebook.good("%%rpc_call\nprint(Out[max(Out)], len(set(map(str, Out.values()))))")
+    assert report.out == "there 4\n"

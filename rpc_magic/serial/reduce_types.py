@@ -51,6 +51,10 @@ _FIRST = ("__module__", "__doc__")
 """What a class made by `make_class` has first; so its copy has its attributes in the same order."""
 
 
+_LAST = ("__firstlineno__",)
+"""What `set_class` sets last, since Python 3.13."""
+
+
 def reduce_class(encoding: Encoding, cls: Any) -> Any:
     """By reference when importable, else made with its bases and slots, then filled."""
     if cls is type(None) or cls is type(...) or cls is type(NotImplemented):
@@ -108,7 +112,8 @@ def _class_body(cls: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     attributes.pop("_abc_impl", None)
     attributes.pop("__annotate_func__", None)
     first = {name: attributes.pop(name) for name in _FIRST if name in attributes}
-    return intern_values(first | attributes), intern_values(start)
+    last = {name: attributes.pop(name) for name in _LAST if name in attributes}
+    return intern_values(first | attributes | last), intern_values(start)
 
 
 def _registered(cls: Any) -> list[Any] | None:

@@ -138,11 +138,18 @@ class CallTimeoutError(RpcMagicError, TimeoutError):
 
     Attributes:
         seconds: the stated time.
+        is_session_ended: the code did not listen to the interrupt, so its session was ended.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        super().__init__(f"the call did not end within {seconds:g} s and was interrupted")
+    def __init__(self, seconds: float, *, is_session_ended: bool = False) -> None:
+        self.seconds, self.is_session_ended = seconds, is_session_ended
+        text = f"the call did not end within {seconds:g} s and was interrupted"
+        if is_session_ended:
+            text += (
+                "; its code did not listen, so its session was ended: its variables are gone, and %rpc_restart "
+                "gives a new one"
+            )
+        super().__init__(text)
 
 
 class UnknownFunctionError(RpcMagicError, LookupError):

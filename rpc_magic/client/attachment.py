@@ -336,6 +336,17 @@ class Attachment:
             self._attach(wanted)
             self._make_link(Role.DATA)
 
+    def end_session(self, reason: str) -> bool:
+        """Have the supervisor end the session's process, whatever it does; False when there is none.
+
+        Args:
+            reason: a clause for the `SessionDiedError` that calls get from now on.
+        """
+        if self.state != "attached" or not self.ticket:
+            return False
+        self.control.say(control.EndSession(reason))
+        return True
+
     def close(self) -> None:
         """Leave the server; a private session ends with it. May be called more than once, from any thread."""
         with self._lock:

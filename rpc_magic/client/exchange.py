@@ -158,6 +158,8 @@ class Exchange:
                 lambda reply: link.send(waiter.call, reply),
                 self.ask,
                 lambda: self.stop(link, waiter.call),
+                lambda: self._tell_deaf(link),
+                lambda reason: link.is_session and self._attachment.end_session(reason),
                 lambda: link.abandon(waiter.call),
             )
 
@@ -307,6 +309,18 @@ class Exchange:
         with contextlib.suppress(RpcMagicError):
             link.send(0, messages.CancelCall(number))
             self._attachment.control.say(control.Interrupt(number))
+
+    @staticmethod
+    def _tell_deaf(link: Link) -> None:
+        """Tell the user that a call does not end although it was interrupted."""
+        last = (
+            "ends its session, and the session's variables are gone" if link.is_session else "waits no longer"
+        )
+        sys.stderr.write(
+            "rpc_magic: the remote code does not react to Stop; it may be in compiled code, or catch the interrupt. "
+            f"Stop (Ctrl-C) again {last}.\n"
+        )
+        sys.stderr.flush()
 
     def _show_background(
         self, link: Link, number: int, message: messages.Message, buffers: list[memoryview]

@@ -150,6 +150,11 @@ class Link:
         return self._transfers.saved if self._transfers is not None else 0
 
     @property
+    def is_session(self) -> bool:
+        """True for the connection to a session, not to a program that exposes functions."""
+        return self._transfers is not None
+
+    @property
     def is_gone(self) -> bool:
         """True once nothing can be sent any more."""
         return self._gone is not None

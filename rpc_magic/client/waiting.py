@@ -1,23 +1,36 @@
-"""Waiting for a call: its output is shown by the thread that waits, Ctrl-C is passed on, a stated time is kept."""
+"""Waiting for a call: its output is shown by the thread that waits, Ctrl-C is passed on, a stated time is kept.
+
+How a call is stopped; Stop is Ctrl-C, or a stated time that is over::
+
+    running ──Stop──► stopping ──5 s──► deaf ──Stop──► ending
+                      │  ▲                             │
+                      └──┘ Stop: interrupt again       └── 3 s, or Stop: wait no longer
+
+On the way to *stopping* the call is interrupted, on the way to *deaf* the user is told, on the way to *ending* the
+session is ended. A stated time that is over goes from *stopping* to *ending* by itself. The call's end ends the wait
+in every state.
+"""
 
 from __future__ import annotations
 
 import queue
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from rpc_magic.client.calls import Event, Waiter
 from rpc_magic.client.interrupts import Deferred
-from rpc_magic.errors import CallTimeoutError
+from rpc_magic.errors import CallTimeoutError, SessionDiedError
 from rpc_magic.wire import messages
 
-__all__ = ["End", "Hooks", "wait_for"]
+__all__ = ["GRACE", "End", "Hooks", "wait_for"]
 
 _LOOK = 0.1
 """Seconds between two looks at how far a transfer has come."""
-_GRACE = 5.0
-"""Seconds that an interrupted call has to end before its caller goes on without it."""
+GRACE = 5.0
+"""Seconds that an interrupted call has to end before it is taken for deaf."""
+_END_SECONDS = 3.0
+"""Seconds until a session that was told to end is no longer waited for."""
 
 
 class Hooks(NamedTuple):
@@ -28,6 +41,8 @@ class Hooks(NamedTuple):
         reply: sends the answer to a prompt.
         ask: asks the user.
         stop: interrupts the call.
+        tell_deaf: tells the user that the call does not react, and what a second Stop does.
+        end: ends the session, for a reason (a clause); False where there is none that could be ended.
         abandon: takes no more interest in it.
     """
 
@@ -35,6 +50,8 @@ class Hooks(NamedTuple):
     reply: Callable[[messages.InputReply], None]
     ask: Callable[[messages.InputRequest, Callable[[messages.InputReply], None]], None]
     stop: Callable[[], None]
+    tell_deaf: Callable[[], None]
+    end: Callable[[str], bool]
     abandon: Callable[[], None]
 
 
@@ -62,11 +79,11 @@ def wait_for(
         is_stopped: Ctrl-C has come already.
         look: called every tenth of a second meanwhile; None for nothing to look at.
 
-    The first Ctrl-C interrupts the call and the wait goes on, so that the session is known to be well afterwards; a
-    second one ends the wait. After `timeout` seconds the call is interrupted likewise.
+    Ctrl-C interrupts the call and the wait goes on, so that the session is known to be well afterwards; see the
+    module's text for what follows when the call does not end. After `timeout` seconds the same happens by itself.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C twice.
+        KeyboardInterrupt: Ctrl-C, and the session was ended or does not answer.
         CallTimeoutError: the stated time is over.
         Exception: the connection's, when the end will not come.
     """
@@ -80,7 +97,7 @@ def wait_for(
         else:
             if isinstance(first[0], messages.Outcome):
                 return End(first[0], first[1])
-    return _wait_long(waiter, hooks(), timeout, first, stops, look)
+    return _LongWait(waiter, hooks(), timeout, look).run(first, is_stopped=bool(stops))
 
 
 def _next_event(waiter: Waiter, wait: float | None, look: Callable[[], None] | None) -> Event:
@@ -98,66 +115,107 @@ def _next_event(waiter: Waiter, wait: float | None, look: Callable[[], None] | N
             look()
 
 
-def _wait_long(
-    waiter: Waiter,
-    hooks: Hooks,
-    timeout: float | None,
-    first: Event | None,
-    stops: int,
-    look: Callable[[], None] | None,
-) -> End:
-    deadline = None if timeout is None else time.monotonic() + timeout
-    is_late = False
-    if stops:
-        with Deferred():
-            hooks.stop()
-    while True:
-        try:
-            wait = None if deadline is None else max(0.0, deadline - time.monotonic())
+class _LongWait:
+    """A wait in which something happens besides the call's end."""
+
+    def __init__(
+        self, waiter: Waiter, hooks: Hooks, timeout: float | None, look: Callable[[], None] | None
+    ) -> None:
+        self._waiter, self._hooks, self._timeout, self._look = waiter, hooks, timeout, look
+        self._state = "running"
+        self._due = None if timeout is None else time.monotonic() + timeout
+        self._is_late = False
+        self._is_over = False
+
+    def run(self, first: Event | None, *, is_stopped: bool) -> End:
+        """Wait for the end; `first` is an event that has been taken already."""
+        if is_stopped:
+            self._stop()
+        while True:
             try:
-                if first is None and waiter.end is not None and waiter.events.empty():
-                    first = waiter.end  # Ctrl-C struck between its arrival and here
-                message, buffers = first or _next_event(waiter, wait, look)
+                event = first or self._next()
                 first = None
-            except queue.Empty:
-                if is_late:
-                    hooks.abandon()
-                    raise _timeout(timeout) from None
-                is_late, deadline = True, time.monotonic() + _GRACE
-                hooks.stop()
-                continue
-            if isinstance(message, messages.Outcome):
-                if (
-                    is_late
-                    and isinstance(message, (messages.Failed, messages.CellDone))
-                    and _was_stopped(message)
-                ):
-                    raise _timeout(timeout)
-                return End(message, buffers)
-            if isinstance(message, Exception):
-                raise message
-            try:
-                if isinstance(message, messages.InputRequest):
-                    hooks.ask(message, hooks.reply)
-                else:
-                    hooks.show(message, buffers)
-            except Exception:
-                hooks.stop()
-                hooks.abandon()
-                raise
-        except KeyboardInterrupt:
-            stops += 1
-            with Deferred():
-                hooks.stop()
-                if stops > 1:
-                    hooks.abandon()
-            if stops > 1:
-                raise
+                if event is None:
+                    self._time_is_over()
+                    continue
+                end = self._handle(*event)
+                if end is not None:
+                    return end
+            except KeyboardInterrupt:
+                if self._is_over:
+                    raise
+                self._stop()
 
+    def _next(self) -> Event | None:
+        """Return the next event; None when the time for the next step has come first."""
+        waiter = self._waiter
+        wait = None if self._due is None else max(0.0, self._due - time.monotonic())
+        if waiter.end is not None and waiter.events.empty():
+            return waiter.end  # Ctrl-C struck between its arrival and here
+        try:
+            return _next_event(waiter, wait, self._look)
+        except queue.Empty:
+            return None
 
-def _was_stopped(message: messages.Failed | messages.CellDone) -> bool:
-    return message.error is not None and message.error.kind == "interrupt"
+    def _handle(self, message: messages.Message | Exception, buffers: list[memoryview]) -> End | None:
+        """Show output, answer prompts; return the end."""
+        if isinstance(message, messages.Outcome):
+            if self._is_late and isinstance(message, (messages.Failed, messages.CellDone)):
+                error = message.error
+                if error is not None and error.kind == "interrupt":
+                    raise self._timed_out()
+            return End(message, buffers)
+        if isinstance(message, Exception):
+            if self._state == "ending" and isinstance(message, SessionDiedError):
+                self._give_up(message)
+            raise message
+        try:
+            if isinstance(message, messages.InputRequest):
+                self._hooks.ask(message, self._hooks.reply)
+            else:
+                self._hooks.show(message, buffers)
+        except Exception:
+            self._hooks.stop()
+            self._hooks.abandon()
+            raise
+        return None
 
+    def _stop(self) -> None:
+        """Ctrl-C."""
+        with Deferred():
+            if self._state == "ending" or (self._state == "deaf" and not self._end("it was stopped")):
+                self._give_up()
+            if self._state != "ending":
+                self._hooks.stop()
+            if self._state == "running":
+                self._state, self._due = "stopping", time.monotonic() + GRACE
 
-def _timeout(seconds: float | None) -> CallTimeoutError:
-    return CallTimeoutError(seconds or 0.0)
+    def _time_is_over(self) -> None:
+        """The time for the next step has come."""
+        if self._state == "running":
+            self._is_late = True
+            self._hooks.stop()
+            self._state, self._due = "stopping", time.monotonic() + GRACE
+        elif self._state == "ending" or (self._is_late and not self._end("a call did not end in time")):
+            self._give_up()
+        elif self._state == "stopping":
+            self._state, self._due = "deaf", None
+            self._hooks.tell_deaf()
+
+    def _end(self, reason: str) -> bool:
+        """Have the session ended, if there is one."""
+        if not self._hooks.end(f"{reason}, and its code did not listen"):
+            return False
+        self._state, self._due = "ending", time.monotonic() + _END_SECONDS
+        return True
+
+    def _give_up(self, cause: Exception | None = None) -> NoReturn:
+        """Wait no longer."""
+        self._is_over = True
+        self._hooks.abandon()
+        if self._is_late:
+            raise self._timed_out() from cause
+        raise KeyboardInterrupt from cause
+
+    def _timed_out(self) -> CallTimeoutError:
+        return CallTimeoutError(self._timeout or 0.0, is_session_ended=self._state == "ending")

@@ -74,11 +74,17 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
     def rpc_interrupt(self, line: str) -> None:
         """Interrupt what runs in a session, as Stop does; for cells that were started with --noblock.
 
+        Where the code has not reacted to that for 5 seconds, a second %rpc_interrupt ends the session.
+
         Example::
 
             %rpc_interrupt
         """
-        self._server(read_line(self.rpc_interrupt, line)).connection.interrupt()
+        server = self._server(read_line(self.rpc_interrupt, line))
+        if server.status.stop().is_deaf:
+            _say(
+                f"{server.name}: the code did not react to an interrupt, so its session is ended; %rpc_restart"
+            )
 
     @for_lines(SERVER_NAME, SERVER)
     def rpc_restart(self, line: str) -> None:

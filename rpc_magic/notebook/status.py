@@ -13,10 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rpc_magic.client import Connection
+from rpc_magic.client.waiting import GRACE
 from rpc_magic.settings import ClientSettings
 
 __all__ = ["Snapshot", "Status"]
 
+_ALIVE = frozenset({"connected", "busy", "stopping"})
+"""States in which there is something to ask."""
 _LEAST_SECONDS = 0.5
 """Watchers are told at most twice a second: people see no more, and a page takes no more."""
 
@@ -26,11 +29,12 @@ class Snapshot:
     """How a server was at one moment.
 
     Attributes:
-        word: "connected", "busy", "lost", "died" or "closed".
+        word: "connected", "busy", "stopping", "lost", "died" or "closed".
         name, url, session: of the server, and its session's name.
         round_trip: seconds of the last ping; 0 before there was one.
         busy_seconds: for how long the running call has run; 0 when none runs.
         memory: resident bytes of the session's process; 0 when unknown.
+        stopping_seconds: how long ago the running call was interrupted; 0 when it was not.
     """
 
     word: str
@@ -40,18 +44,28 @@ class Snapshot:
     round_trip: float = 0.0
     busy_seconds: float = 0.0
     memory: int = 0
+    stopping_seconds: float = 0.0
+
+    @property
+    def is_deaf(self) -> bool:
+        """What runs was interrupted, and has not ended within the time that it has for that."""
+        return self.word == "stopping" and self.stopping_seconds >= GRACE
 
     def __str__(self) -> str:
         parts = [f"{self.name}: {self.word}", self.url]
         if self.word == "busy":
             parts[0] += f" for {self.busy_seconds:.0f} s"
+        elif self.word == "stopping":
+            parts[0] += f" for {self.stopping_seconds:.0f} s"
+            if self.is_deaf:
+                parts[0] += " (the code does not react; Stop again ends the session, its variables are lost)"
         elif self.word == "died":
             parts[0] += " (its variables are gone; %rpc_restart gives a new session)"
         elif self.word == "lost":
             parts[0] += " (run %rpc_connect again)"
         if self.session:
             parts.append(f"session {self.session}")
-        if self.round_trip and self.word in {"connected", "busy"}:
+        if self.round_trip and self.word in _ALIVE:
             parts.append(f"{self.round_trip * 1000:.1f} ms")
         return ", ".join(parts)
 
@@ -79,9 +93,11 @@ class Status:
         attachment = self._connection.attachment
         pong = attachment.pong
         word = {"attached": "connected"}.get(attachment.state, attachment.state)
-        busy = 0.0
+        busy = stopping = 0.0
         if word == "connected" and pong is not None and pong.state == "busy":
-            word, busy = "busy", pong.busy_seconds
+            word, busy, stopping = "busy", pong.busy_seconds, pong.stopping_seconds
+            if stopping:
+                word = "stopping"
         return Snapshot(
             word=word,
             name=self.name,
@@ -90,6 +106,7 @@ class Status:
             round_trip=attachment.control.round_trip,
             busy_seconds=busy,
             memory=pong.memory if pong is not None else 0,
+            stopping_seconds=stopping,
         )
 
     def ask(self, timeout: float = 2.0) -> Snapshot:
@@ -97,8 +114,21 @@ class Status:
         attachment = self._connection.attachment
         answer = attachment.control.ask_pong(timeout) if attachment.state == "attached" else None
         snapshot = self.now()
-        if answer is None and snapshot.word in {"connected", "busy"}:
+        if answer is None and snapshot.word in _ALIVE:
             return Snapshot("lost", snapshot.name, snapshot.url, snapshot.session)
+        return snapshot
+
+    def stop(self) -> Snapshot:
+        """Interrupt what runs; when that was done before and it is deaf, end the session.
+
+        Returns:
+            How it was before: its `is_deaf` tells which of the two was done.
+        """
+        snapshot = self.ask()
+        if not snapshot.is_deaf:
+            self._connection.interrupt()
+        elif self._connection.attachment.end_session("it was stopped, and its code did not listen"):
+            self._changed.set()
         return snapshot
 
     def watch(self, watcher: Callable[[Snapshot], None]) -> None:
@@ -144,9 +174,9 @@ class Status:
             if self._is_ended.is_set() or snapshot.word == "closed":
                 return
             every = ClientSettings().ping_seconds
-            if time.monotonic() - asked >= every and snapshot.word in {"connected", "busy"}:
+            if time.monotonic() - asked >= every and snapshot.word in _ALIVE:
                 asked = time.monotonic()
                 self._connection.attachment.control.ping()
             self._is_ended.wait(_LEAST_SECONDS)
-            is_alive = snapshot.word in {"connected", "busy"}
+            is_alive = snapshot.word in _ALIVE
             self._changed.wait(max(0.0, asked + every - time.monotonic()) if is_alive else every)

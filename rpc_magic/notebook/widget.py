@@ -14,6 +14,7 @@ __all__ = ["show_widget"]
 _COLOURS = {
     "connected": "#2e9e4f",
     "busy": "#d99a00",
+    "stopping": "#d9480f",
     "lost": "#c62828",
     "died": "#c62828",
     "closed": "#8a8a8a",
@@ -70,7 +71,7 @@ def _make(widgets: Any, server: Server) -> Any:
 
         context.copy().run(set_values)
 
-    stop.on_click(lambda _: server.connection.interrupt())
+    stop.on_click(lambda _: status.stop())
     leave.on_click(lambda _: server.connection.close())
     status.watch(update)
     return Line([light, stop, leave])

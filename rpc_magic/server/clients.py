@@ -114,6 +114,9 @@ class ClientConnection(asyncio.BufferedProtocol):
             case control.Detach(end):
                 self._leave(end=end)
                 self.close()
+            case control.EndSession(reason):
+                if self._session is not None and self._sessions is not None:
+                    self._sessions.end_now(self._session, reason)
             case control.ListSessions():
                 self.say(control.Sessions(self._sessions.listing() if self._sessions else ()))
 

@@ -76,6 +76,8 @@ class Session:
     holder: Holder | None = None
     held_since: float = 0.0
     left_at: float = 0.0
+    interrupted: tuple[int, float] = (0, 0.0)  # the call that was interrupted last, and when first
+    end_reason: str = ""  # why a client has ended it
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -200,6 +202,9 @@ class SessionTable:
         """Send SIGINT to the worker, meant for `call` (0: whatever runs)."""
         if session.worker is not None and session.state == "alive":
             _WORD.pack_into(session.worker.page, internal.WANTED_AT, call)
+            running, _ = session.running_call
+            if running and call in {0, running} and session.interrupted[0] != running:
+                session.interrupted = running, time.monotonic()
             with contextlib.suppress(ProcessLookupError):
                 os.kill(session.worker.pid, signal.SIGINT)
 
@@ -216,7 +221,9 @@ class SessionTable:
             memory = process.memory_info().rss
             cpu = sum(process.cpu_times()[:2])
         busy = time.monotonic() - began if call else 0.0
-        return control.Pong(number, "busy" if call else "idle", call, busy, memory, cpu)
+        interrupted, since = session.interrupted
+        stopping = time.monotonic() - since if call and interrupted == call else 0.0
+        return control.Pong(number, "busy" if call else "idle", call, busy, memory, cpu, stopping)
 
     def listing(self) -> tuple[control.SessionInfo, ...]:
         """Return what there is to say of each session."""
@@ -254,6 +261,12 @@ class SessionTable:
             if now - session.left_at > kept and not is_busy:
                 self._tell_end(session)
 
+    def end_now(self, session: Session, reason: str) -> None:
+        """End a session because its client says so; `reason` is what the client is told afterwards."""
+        if session.state == "alive":
+            session.end_reason = reason
+            self._tell_end(session)
+
     async def end(self, session: Session) -> None:
         """End a session and wait until its worker is gone."""
         if session.state == "alive":
@@ -272,7 +285,9 @@ class SessionTable:
             return
         if session.holder is not None:
             session.holder.say(
-                control.SessionEnded(session.name, session.ticket, message.cause, message.last_words)
+                control.SessionEnded(
+                    session.name, session.ticket, session.end_reason or message.cause, message.last_words
+                )
             )
         self._forget(session)
 

@@ -80,6 +80,12 @@ class ListSessions(Control, tag=6, frozen=True):
     """Which sessions are there? Answer: `Sessions`."""
 
 
+class EndSession(Control, tag=7, frozen=True):
+    """End the session's process, which may be deaf to all else; `reason`, a clause, is told. `SessionEnded` follows."""
+
+    reason: str
+
+
 # ---------------------------------------------------------------- supervisor to client
 
 
@@ -144,6 +150,7 @@ class Pong(Control, tag=23, frozen=True):
         busy_seconds: for how long it has run.
         memory: resident bytes of the session's process.
         cpu_seconds: processor time that it has used.
+        stopping_seconds: how long ago the running call was first interrupted; 0 when it was not.
     """
 
     number: int
@@ -152,6 +159,7 @@ class Pong(Control, tag=23, frozen=True):
     busy_seconds: float = 0.0
     memory: int = 0
     cpu_seconds: float = 0.0
+    stopping_seconds: float = 0.0
 
 
 class SessionEnded(Control, tag=24, frozen=True):
@@ -192,7 +200,7 @@ class Goodbye(Control, tag=27, frozen=True):
     reason: str
 
 
-ToSupervisor = Attach | Ping | Interrupt | Restart | Detach | ListSessions
+ToSupervisor = Attach | Ping | Interrupt | Restart | Detach | ListSessions | EndSession
 ToClient = Welcome | Attached | NotAttached | Pong | SessionEnded | Taken | Sessions | Goodbye
 
 encode = msgspec.msgpack.Encoder().encode

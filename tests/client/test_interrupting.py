@@ -186,22 +186,87 @@ def test_ctrl_c_during_a_large_send_is_not_forgotten(fresh):
     assert fresh.call(add, 1, 1) == 2
 
 
-def test_second_ctrl_c_stops_waiting(fresh):
-    """Code that is deaf to the first Ctrl-C: the second one gives the prompt back at once."""
+LOCKS_TWICE = (
+    "import ctypes; c = ctypes.{}(None); m = ctypes.create_string_buffer(64)\n"
+    "[c.pthread_mutex_lock(m) for _ in range(2)]"
+)
+DEAF = {
+    "swallows it": "import time\nwhile True:\n    try: time.sleep(60)\n    except KeyboardInterrupt: pass",
+    # Locking a mutex twice waits whatever signals come; CDLL lets go of the GIL meanwhile, PyDLL does not.
+    "in C": LOCKS_TWICE.format("CDLL"),
+    "in C, with the GIL": LOCKS_TWICE.format("PyDLL"),
+}
 
-    def deaf():
-        import time
 
-        end = time.monotonic() + 3
-        while time.monotonic() < end:
-            with contextlib.suppress(KeyboardInterrupt):
-                time.sleep(0.1)
+@pytest.fixture
+def hasty(monkeypatch):
+    """The user is told sooner."""
+    monkeypatch.setattr("rpc_magic.client.waiting.GRACE", 0.5)
 
-    began = time.monotonic()
-    with AfterDelay(0.3), AfterDelay(0.8), pytest.raises(KeyboardInterrupt):
-        fresh.call(deaf)
-    assert 0.7 < time.monotonic() - began < 2.5
+
+@pytest.mark.parametrize("kind", DEAF)
+@pytest.mark.usefixtures("hasty")
+def test_code_that_is_deaf_to_stop(fresh, tmp_path, capsys, kind):
+    """The user is told and the status stays true; Stop again ends the session, and a restart gives a new one."""
+    begun = tmp_path / "begun"
+    states = []
+
+    def press_again():
+        eventually(begun.exists)
+        eventually(lambda: fresh.info().state == "busy")
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        eventually(lambda: fresh.attachment.control.ask_pong(SECONDS).stopping_seconds > 0.7)
+        states.append(fresh.info().state)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    thread = threading.Thread(target=press_again)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fresh.run(f"import pathlib; pathlib.Path({str(begun)!r}).touch()\n{DEAF[kind]}")
+    thread.join()
+    assert states == ["busy"]
+    assert "does not react to Stop" in capsys.readouterr().err
+    assert "it was stopped" in str(caught.value.__cause__)
+    with pytest.raises(errors.SessionDiedError, match="did not listen"):
+        fresh.call(add, 1, 1)
+    fresh.restart()
     assert fresh.call(add, 1, 1) == 2
+
+
+@pytest.mark.usefixtures("hasty")
+def test_timeout_of_deaf_code(fresh):
+    """A stated time does by itself what two Stops do."""
+    with pytest.raises(errors.CallTimeoutError, match="session was ended") as caught:
+        fresh.run(DEAF["in C, with the GIL"], timeout=2)
+    assert isinstance(caught.value.__cause__, errors.SessionDiedError)
+    fresh.restart()
+    assert fresh.call(add, 1, 1) == 2
+
+
+SLEEPS = {
+    "a sleep": "time.sleep(60)",
+    "a loop": "while True: pass",
+    "a task": "import asyncio; await asyncio.sleep(60)",
+    "a lock": "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()",
+    "a queue": "import queue; queue.Queue().get()",
+    "a thread": "import threading\nt = threading.Thread(target=time.sleep, args=(3,)); t.start(); t.join()",
+    "a process": "import subprocess; subprocess.run(['sleep', '60'])",
+    "a socket": "import socket; one, two = socket.socketpair(); one.recv(1)",
+    "a command": "!sleep 60",
+    "input": "input('? ')",
+}
+
+
+@pytest.mark.parametrize("kind", SLEEPS)
+def test_stop_reaches_whatever_waits(fresh, tmp_path, kind):
+    """Python code and everything that sleeps is interrupted, with the remote line; its variables are intact."""
+    begun = tmp_path / "begun"
+    fresh.exchange.ask = lambda message, reply: None  # nobody answers
+    cell = f"kept = 1\nimport pathlib, time; pathlib.Path({str(begun)!r}).touch()\n{SLEEPS[kind]}"
+    with WhenBegun(begun), pytest.raises(KeyboardInterrupt) as caught:
+        fresh.run(cell)
+    assert "Remote cell In[1], line" in "".join(caught.value.__notes__)
+    assert fresh.pull("kept") == 1
 
 
 def test_ctrl_c_during_restart(fresh):

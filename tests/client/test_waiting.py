@@ -9,16 +9,18 @@ import pytest
 
 from rpc_magic.client.calls import Waiter
 from rpc_magic.client.waiting import Hooks, wait_for
-from rpc_magic.errors import CallTimeoutError, ConnectionLostError
+from rpc_magic.errors import CallTimeoutError, ConnectionLostError, SessionDiedError
 from rpc_magic.wire import messages
 
 
-def make_hooks(said):
+def make_hooks(said, *, has_session=True):
     return lambda: Hooks(
         lambda message, buffers: said.append(message),
         said.append,
         lambda request, reply: reply(messages.InputReply("typed")),
         lambda: said.append("stop"),
+        lambda: said.append("told"),
+        lambda reason: said.append("end") or has_session,
         lambda: said.append("abandon"),
     )
 
@@ -71,10 +73,87 @@ def test_lost_connection_ends_the_wait():
         wait_for(waiter, make_hooks([]))
 
 
-def test_timeout_interrupts_and_then_gives_up(monkeypatch):
-    """After the stated time the call is interrupted; when it does not end it is left alone."""
-    monkeypatch.setattr("rpc_magic.client.waiting._GRACE", 0.05)
+@pytest.fixture
+def hasty(monkeypatch):
+    """Times that tests need not wait for."""
+    monkeypatch.setattr("rpc_magic.client.waiting.GRACE", 0.05)
+    monkeypatch.setattr("rpc_magic.client.waiting._END_SECONDS", 0.05)
+
+
+class PressesStop(list):
+    """Notes what is said, and presses Stop when it is one of `at`."""
+
+    def __init__(self, *at):
+        super().__init__()
+        self.at = at
+
+    def append(self, word):
+        super().append(word)
+        if word in self.at:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("hasty")
+def test_timeout_interrupts_and_then_ends_the_session():
+    """After the stated time the call is interrupted; when it does not end its session is, and the error says so."""
     said = []
-    with pytest.raises(CallTimeoutError, match=r"within 0\.01 s"):
+    with pytest.raises(CallTimeoutError, match=r"within 0\.01 s.*session was ended") as caught:
         wait_for(Waiter(), make_hooks(said), 0.01)
-    assert said == ["stop", "abandon"]
+    assert said == ["stop", "end", "abandon"]
+    assert caught.value.is_session_ended
+
+
+@pytest.mark.usefixtures("hasty")
+def test_timeout_of_a_call_without_a_session():
+    """A function that a program exposes is interrupted, and left alone when it does not end."""
+    said = []
+    with pytest.raises(CallTimeoutError) as caught:
+        wait_for(Waiter(), make_hooks(said, has_session=False), 0.01)
+    assert said == ["stop", "end", "abandon"]
+    assert not caught.value.is_session_ended
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("has_session", [True, False])
+def test_a_second_stop_once_told(has_session):
+    """Who presses Stop once is told that the call is deaf; the next Stop ends the session, or the wait."""
+    said = PressesStop("told")
+    with pytest.raises(KeyboardInterrupt):
+        wait_for(Waiter(), make_hooks(said, has_session=has_session), is_stopped=True)
+    assert said == ["stop", "told", "end", "abandon"]
+
+
+@pytest.mark.usefixtures("hasty")
+def test_the_death_of_a_session_that_was_ended_is_the_interrupt():
+    """The waiting cell gets KeyboardInterrupt, whose cause says what became of the session."""
+    waiter = Waiter()
+    said = PressesStop("told")
+    hooks = make_hooks(said)()
+
+    def end(reason):
+        waiter.fail(SessionDiedError("s", reason))
+        return True
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        wait_for(waiter, lambda: hooks._replace(end=end), is_stopped=True)
+    assert "it was stopped, and its code did not listen" in str(caught.value.__cause__)
+
+
+def test_stop_before_the_call_is_known_to_be_deaf():
+    """It interrupts once more: code that swallowed the first interrupt may heed the next."""
+    waiter, said = Waiter(), []
+    hooks = make_hooks(said)()
+
+    def stop():
+        said.append("stop")
+        if len(said) == 1:
+            waiter.output(messages.Stream("stdout", "a"), [])
+        else:
+            waiter.finish(messages.Returned(), [])
+
+    def show(message, buffers):
+        raise KeyboardInterrupt
+
+    end = wait_for(waiter, lambda: hooks._replace(stop=stop, show=show), is_stopped=True)
+    assert isinstance(end.outcome, messages.Returned)
+    assert said == ["stop", "stop"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -72,6 +73,30 @@ def test_a_watcher_hears_of_the_end(status: Status) -> None:
     wait_for(seen, "connected")
     status._connection.close()
     wait_for(seen, "closed")
+
+
+def test_each_step_of_a_stop_is_told(status: Status, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Busy, stopping, deaf; a second stop ends the session."""
+    monkeypatch.setattr("rpc_magic.notebook.status.GRACE", 1.0)
+    seen: queue.Queue[Snapshot] = queue.Queue()
+    status.watch(seen.put)
+
+    def deaf() -> None:
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):
+                time.sleep(60)
+
+    call = status._connection.submit(deaf)
+    wait_for(seen, "busy")
+    assert not status.stop().is_deaf
+    assert "gpu: stopping for" in str(wait_for(seen, "stopping"))
+    while not wait_for(seen, "stopping").is_deaf:
+        pass
+    assert "Stop again ends the session" in str(status.now())
+    assert status.stop().is_deaf
+    wait_for(seen, "died")
+    with pytest.raises(rpc_magic.SessionDiedError, match="it was stopped"):
+        call.result(TIMEOUT)
 
 
 def test_a_watcher_that_fails_harms_nobody(status: Status) -> None:

@@ -24,7 +24,15 @@ CASES = [
     for struct in members(union)
 ]
 
-TO_SUPERVISOR = {1: "Attach", 2: "Ping", 3: "Interrupt", 4: "Restart", 5: "Detach", 6: "ListSessions"}
+TO_SUPERVISOR = {
+    1: "Attach",
+    2: "Ping",
+    3: "Interrupt",
+    4: "Restart",
+    5: "Detach",
+    6: "ListSessions",
+    7: "EndSession",
+}
 TO_CLIENT = {
     20: "Welcome",
     21: "Attached",

@@ -32,7 +32,6 @@ _DILLS_TYPES = frozenset(
         ("builtins", "member_descriptor"),
         ("weakref", "CallableProxyType"),
         ("weakref", "ProxyType"),
-        ("_contextvars", "Context"),
         ("dataclasses", "_HAS_DEFAULT_FACTORY_CLASS"),
         ("dataclasses", "_MISSING_TYPE"),
         ("dataclasses", "_KW_ONLY_TYPE"),

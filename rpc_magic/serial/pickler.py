@@ -63,6 +63,7 @@ _TABLE: dict[type, _Reducer] = {
     weakref.WeakKeyDictionary: standard.reduce_weak_dict,
     weakref.WeakValueDictionary: standard.reduce_weak_dict,
     weakref.WeakMethod: standard.reduce_weak_method,
+    contextvars.Context: standard.reduce_context,
     contextvars.ContextVar: standard.reduce_context_variable,
     re.Match: standard.reduce_match,
     struct.Struct: standard.reduce_struct,

@@ -21,8 +21,10 @@ from rpc_magic.serial.locate import MAIN_NAMES
 from rpc_magic.serial.tokens import registry
 
 __all__ = [
+    "make_context",
     "make_context_variable",
     "make_match",
+    "reduce_context",
     "reduce_context_variable",
     "reduce_library",
     "reduce_local",
@@ -107,6 +109,19 @@ def make_context_variable(token: str, name: str, options: dict[str, Any], state:
     for value in state:
         made.set(value)
     return registry.track(token, made)
+
+
+def reduce_context(_encoding: Encoding, context: contextvars.Context) -> Any:
+    """A context, by its variables and their values."""
+    return make_context, (list(context.items()),)
+
+
+def make_context(items: list[tuple[contextvars.ContextVar[Any], Any]]) -> contextvars.Context:
+    """Make a context with these variables set; stands in a stream."""
+    made = contextvars.Context()
+    for variable, value in items:
+        made.run(variable.set, value)
+    return made
 
 
 def reduce_library(_encoding: Encoding, library: Any) -> Any:

@@ -427,8 +427,9 @@ CASES = {
     """,
     "context variables' context": """
         import contextvars
-        ctx = contextvars.Context()
-        def probe(): return ctx.run(lambda: 3) == 3
+        ctx, var = contextvars.Context(), contextvars.ContextVar("var")
+        ctx.run(var.set, 4)
+        def probe(): return ctx.run(lambda: 3) == 3 and ctx.run(var.get) == 4 and len(ctx) == 1
     """,
     "weak dictionaries and methods": """
         import weakref

@@ -102,7 +102,12 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="make the public functions of these modules callable by name",
     )
     add("--no-sessions", action="store_true", help="run exposed functions only, no code from clients")
-    add("--arguments", choices=("any", "data"), default="any", help="what exposed functions take and return")
+    add(
+        "--arguments",
+        choices=("any", "data"),
+        default="any",
+        help="what exposed functions take: data is never unpickled",
+    )
     add(
         "--threads",
         type=_threads,

@@ -108,7 +108,8 @@ class Exchange:
         """Return the request that calls `f`, and its objects."""
         if isinstance(f, str):
             is_plain = self._attachment.welcome.plain_arguments
-            encode = serial.encode_plain if is_plain else serial.encode
+            code = self._attachment.code
+            encode = serial.encode_plain if is_plain else functools.partial(serial.encode, code=code)
             request: messages.Message = messages.CallExposed(f, is_plain, self.is_plain_only)
             return request, self.encode_arguments(f, args, kwargs, encode)
         request = messages.CallFunction(self.define(link, f))

@@ -27,7 +27,7 @@ __all__ = ["LocalModules"]
 _OVERHEAD = 10
 """Looking for edits may take this fraction of the time, one in so many, when calls come quickly after each other."""
 
-_LONGEST_PAUSE = 0.01
+_LONGEST_PAUSE = 0.05
 """Seconds for which nobody looks at most: nobody edits a file and runs a cell within this time."""
 
 Send = Callable[[int, messages.Message, Sequence[Buffer]], None]

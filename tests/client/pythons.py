@@ -26,7 +26,10 @@ __all__ = ["MINORS", "python_of"]
 
 ROOT = Path(__file__).parents[2]
 MINORS = [minor for minor in (11, 12, 13) if minor != sys.version_info.minor]
-_PROBE = "import sys, dill, IPython, ipywidgets, msgspec, numpy, psutil, xxhash; print(sys.version_info[1])"
+_PROBE = (
+    f"import sys; sys.path.insert(0, {str(ROOT)!r}); import numpy, rpc_magic.worker.worker, rpc_magic.notebook.widget; "
+    "print(sys.version_info[1])"
+)
 _SECONDS = 300 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))
 
 

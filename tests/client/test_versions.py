@@ -72,6 +72,25 @@ def test_packages_of_this_version_are_not_used_there(their_server):
         assert not [entry for entry in path[0] if mine in entry]
 
 
+def test_functions_as_arguments_of_exposed_functions(other, script, tmp_path):
+    """A program of this version that exposes functions is called by a client of the other one."""
+    program = script(
+        "import rpc_magic\nserver = rpc_magic.Server('tcp://127.0.0.1:0')\n"
+        "server.register(lambda f, x: f(x) + 1, 'apply')\nserver.serve_forever()"
+    )
+    url = program.line()
+    client = tmp_path / "client.py"
+    client.write_text(
+        "import sys, rpc_magic\nscale = 3\ndef times(x): return x * scale\n"
+        "with rpc_magic.connect(sys.argv[1]) as conn:\n    print(conn.call('apply', times, 5))\n"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [other, str(client), url], capture_output=True, text=True, env=environ, timeout=SECONDS, check=False
+    )
+    assert done.stdout.strip() == "16", done.stderr
+
+
 def test_local_modules_travel_between_versions(their_server, tmp_path, monkeypatch):
     """A module beside the program is compiled there from its source."""
     (tmp_path / "mine_versions.py").write_text("import sys\ndef which(): return sys.version_info[:2]\n")

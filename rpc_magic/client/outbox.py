@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 from rpc_magic.transport import FrameSocket
 from rpc_magic.transport.pace import Pace
-from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.wire.transfers import Outgoing, Transfers
 
@@ -79,25 +78,26 @@ class Outbox:
                 self._waiting.popleft().left.set()
                 continue
             if self._transfers is not None and entry.outgoing is None:
-                entry.outgoing = self._transfers.outgoing(entry.buffers)
+                entry.outgoing = self._transfers.outgoing(entry.encoded, entry.buffers)
                 self._pace, self._sent_before = Pace(is_far=self.is_far), self._frames.bytes_sent
-            rest, number = entry.buffers, 0
             if entry.outgoing is not None:
-                while not self._frames.has_unsent and (step := entry.outgoing.next()) is not None:
-                    entry.outgoing.is_packing = self._pace.is_slow(
-                        self._frames.bytes_sent - self._sent_before
-                    )
-                    self._frames.send(entry.call, messages.encode(step[0]), step[1])
+                self._go_on(entry.outgoing, entry.call)
                 if self._frames.has_unsent or entry.outgoing.is_waiting:
-                    return self._frames.has_unsent
-                rest, number = entry.outgoing.rest, entry.outgoing.number
-            is_sent = self._frames.send(entry.call, entry.encoded, rest, number)
-            self._waiting.popleft()
-            if is_sent:
-                entry.left.set()
+                    break
             else:
+                self._frames.send(entry.call, entry.encoded, entry.buffers)
+            self._waiting.popleft()
+            if self._frames.has_unsent:
                 self._begun.append(entry)
+            else:
+                entry.left.set()
         return self._frames.has_unsent
+
+    def _go_on(self, outgoing: Outgoing, call: int) -> None:
+        """Hand over as much of a transfer as goes."""
+        while not self._frames.has_unsent and (step := outgoing.next()) is not None:
+            outgoing.is_packing = self._pace.is_slow(self._frames.bytes_sent - self._sent_before)
+            self._frames.send(call, *step)
 
     def flushed(self) -> None:
         """Nothing waits for the socket any more."""

@@ -18,6 +18,7 @@ import weakref
 from collections import OrderedDict
 
 from rpc_magic.wire.chunks import Chunk
+from rpc_magic.wire.incoming import Origin
 from rpc_magic.wire.store import ChunkStore, Source
 
 __all__ = ["Block", "Blocks", "HeldMemories"]
@@ -135,11 +136,14 @@ class HeldMemories:
         self._blocks = blocks
         self._block: Block | None = None
 
-    def make(self, size: int) -> _HeldMemory:
-        """Return memory for a buffer."""
+    def make(self, size: int, origin: Origin | None) -> _HeldMemory | _ChangedCopy:
+        """Return memory for a buffer; one that is like what is held begins as a copy of it that shares its pages."""
         if self._block is None:
             self._block = Block()
-        return _HeldMemory(self._block, size)
+        view = self.share(*origin, size) if origin is not None else None
+        if origin is None or view is None:
+            return _HeldMemory(self._block, size)
+        return _ChangedCopy(self._block, view, origin)
 
     def share(self, source: Source, base: int, size: int) -> memoryview | None:
         """Return a private mapping of a buffer that is held as a whole."""
@@ -157,6 +161,8 @@ class HeldMemories:
 class _HeldMemory:
     """Memory of one buffer in a block."""
 
+    is_on_origin = False
+
     def __init__(self, block: Block, size: int) -> None:
         self._block, self._size = block, size
         self._offset, self.view = block.add(size)
@@ -167,3 +173,22 @@ class _HeldMemory:
         store.note(self._block, chunks, self._offset)
         self.view = memoryview(b"")
         return self._block.view(self._offset, self._size)
+
+
+class _ChangedCopy:
+    """A copy of what another block holds, of which only what differs takes memory, and is held in the new block."""
+
+    is_on_origin = True
+
+    def __init__(self, block: Block, view: memoryview, origin: Origin) -> None:
+        self._block, self._origin, self.view = block, origin, view
+
+    def finish(self, chunks: list[Chunk], store: ChunkStore) -> memoryview:
+        """Hold the chunks that the origin does not; return the copy."""
+        for chunk in chunks:
+            if not self._origin.holds(chunk):
+                offset, memory = self._block.add(chunk.size)
+                memory[:] = self.view[chunk.start : chunk.start + chunk.size]
+                self._block.digests[offset] = chunk.digest
+                store.note(self._block, [chunk._replace(start=0)], offset)
+        return self.view

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rpc_magic.errors import ProtocolError
 from rpc_magic.wire import messages
@@ -12,7 +12,7 @@ from rpc_magic.wire.memory import allocate
 from rpc_magic.wire.packing import unpack_into
 from rpc_magic.wire.store import ChunkStore, Source
 
-__all__ = ["Incoming", "Memories", "Memory", "PrivateMemories"]
+__all__ = ["Incoming", "Memories", "Memory", "Origin", "PrivateMemories"]
 
 
 class Memory(Protocol):
@@ -20,9 +20,11 @@ class Memory(Protocol):
 
     Attributes:
         view: to be written to.
+        is_on_origin: what its origin holds is there already.
     """
 
     view: memoryview
+    is_on_origin: bool
 
     def finish(self, chunks: list[Chunk], store: ChunkStore) -> memoryview:
         """All is there: remember its chunks, and return what the object is made on."""
@@ -31,8 +33,8 @@ class Memory(Protocol):
 class Memories(Protocol):
     """Gives memory to the buffers of one transfer."""
 
-    def make(self, size: int) -> Memory:
-        """Return memory for a buffer."""
+    def make(self, size: int, origin: Origin | None) -> Memory:
+        """Return memory for a buffer, most of which may lie in `origin`."""
 
     def share(self, source: Source, base: int, size: int) -> memoryview | None:
         """Return a buffer that lies in `source` as a whole, without a copy; None where that cannot be."""
@@ -45,6 +47,8 @@ class PrivateMemories:
     """Memory that belongs to the objects alone."""
 
     class _Private:
+        is_on_origin = False
+
         def __init__(self, size: int) -> None:
             self.view = allocate(size)
 
@@ -52,7 +56,7 @@ class PrivateMemories:
             store.note_memory(self.view, chunks)
             return self.view
 
-    def make(self, size: int) -> Memory:
+    def make(self, size: int, origin: Origin | None) -> Memory:  # noqa: ARG002  # see `Memories`
         """Return memory for a buffer."""
         return self._Private(size)
 
@@ -64,6 +68,17 @@ class PrivateMemories:
         """Nothing is left to do."""
 
 
+class Origin(NamedTuple):
+    """Where a buffer lies, or one that is like it: a source, and the place of its first byte."""
+
+    source: Source
+    base: int
+
+    def holds(self, chunk: Chunk) -> bool:
+        """Tell whether a chunk certainly lies in its place."""
+        return self.source.holds(self.base + chunk.start, chunk.digest)
+
+
 class _Buffer:
     """An incoming buffer.
 
@@ -71,14 +86,14 @@ class _Buffer:
         size: bytes.
         filled: bytes that have been told of, from its beginning.
         chunks: these.
-        origin: where all of that lies in one piece already, while that is so: a source, and the place of its beginning.
-        memory: what it is put together in; None while it is not needed.
+        origin: where much of it lies in one piece already.
+        memory: what it is put together in; None while all of it is in the origin.
     """
 
     def __init__(self, size: int) -> None:
         self.size, self.filled = size, 0
         self.chunks: list[Chunk] = []
-        self.origin: tuple[Source, int] | None = None
+        self.origin: Origin | None = None
         self.memory: Memory | None = None
 
 
@@ -144,12 +159,13 @@ class Incoming:
         """Note chunks that are not what their digests say."""
         self._forgotten.update(_split(digests))
 
-    def lacking(self) -> tuple[tuple[int, int], ...]:
-        """All chunks have been told of: return those that are neither here nor were sent, by buffer and number."""
+    def end_naming(self) -> None:
+        """All chunks have been told of: those that are lacking come next."""
         self._are_all_named = True
-        for index, buffer in self._buffers.items():
-            if buffer.origin is not None and buffer.filled != buffer.size:
-                self._memory(index, buffer)
+
+    @property
+    def lacking(self) -> tuple[tuple[int, int], ...]:
+        """The chunks that were named and are not here, by buffer and number, until they have come."""
         return tuple((index, number) for (index, _), number in self._lacking.items())
 
     def complete(self, buffers: list[memoryview]) -> tuple[list[memoryview], list[Chunk]]:
@@ -162,7 +178,7 @@ class Incoming:
         chunks: list[Chunk] = []
         for index, buffer in self._buffers.items():
             is_there = buffer.filled == buffer.size and index < len(result) and not len(result[index])
-            if not is_there or self._lacking:
+            if not is_there:
                 raise ProtocolError("a frame came before its large buffers")
             right = [chunk for chunk in buffer.chunks if chunk.digest not in self._forgotten]
             whole = None
@@ -172,8 +188,6 @@ class Incoming:
                 whole = self._memory(index, buffer).finish(right, self._store)
             result[index] = whole
             chunks += right
-        if self._lacking:
-            raise ProtocolError("chunks were lost while they were put together")
         self._memories.finish()
         return result, chunks
 
@@ -192,6 +206,7 @@ class Incoming:
             if message.size + sum(b.size for b in self._buffers.values()) > min(self._limit, message.total):
                 raise ProtocolError("large buffers are over the limit, or larger than was told")
             buffer = _Buffer(message.size)
+            self._look_for_origin(buffer, message)
         if self._are_all_named:
             is_due = (
                 len(sizes) == 1 and (message.buffer, message.start) in self._lacking and not message.named[0]
@@ -205,19 +220,27 @@ class Incoming:
 
     def _find(self, index: int, buffer: _Buffer, chunk: Chunk) -> bool:
         """Put a chunk of this side into a buffer; False when it is not here."""
-        if buffer.memory is None:
-            origin = buffer.origin if chunk.start else self._store.find(chunk.digest)
-            if origin is not None and origin[0].holds(origin[1] + chunk.start, chunk.digest):
-                buffer.origin = origin
-                return True
+        is_on_origin = buffer.memory is None or buffer.memory.is_on_origin
+        if is_on_origin and buffer.origin is not None and buffer.origin.holds(chunk):
+            return True
         view = self._memory(index, buffer).view[chunk.start : chunk.start + chunk.size]
         return self._store.copy(chunk.digest, view)
 
+    def _look_for_origin(self, buffer: _Buffer, message: messages.Parts) -> None:
+        """Look where a new buffer, or one that is like it, lies."""
+        for start, size, digest, is_named in _layout(message):
+            found = self._store.find(digest) if is_named else None
+            if found is not None:
+                origin = Origin(found[0], found[1] - start)
+                if origin.holds(Chunk(start, size, digest)):
+                    buffer.origin = origin
+                    return
+
     def _memory(self, index: int, buffer: _Buffer) -> Memory:
-        """Return the memory of a buffer; what lies in its origin is copied there."""
+        """Return the memory of a buffer; what was found in its origin is there as well."""
         if buffer.memory is None:
-            buffer.memory = self._memories.make(buffer.size)
-            if buffer.origin is not None:
+            buffer.memory = self._memories.make(buffer.size, buffer.origin)
+            if buffer.origin is not None and not buffer.memory.is_on_origin:
                 source, base = buffer.origin
                 for number, (start, size, _) in enumerate(buffer.chunks):
                     if not source.copy_into(base + start, buffer.memory.view[start : start + size]):

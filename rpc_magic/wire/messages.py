@@ -593,17 +593,21 @@ Answer = (
 encode = msgspec.msgpack.Encoder().encode
 decode_request: Callable[[bytes], Request] = decoder(Request)
 decode_answer: Callable[[bytes], Answer] = decoder(Answer)
-_decode_chunks: Callable[[bytes], Parts | ForgetChunks] = decoder(Parts | ForgetChunks)
-_CHUNK_TAGS = {encode(Parts(0, 0, 0, 0, 0, (), b"", ()))[1], encode(ForgetChunks(0, b""))[1]}
+_decode_transferring: Callable[[bytes], Parts | ForgetChunks | AllNamed] = decoder(
+    Parts | ForgetChunks | AllNamed
+)
+_TRANSFERRING = {
+    encode(message)[1] for message in (Parts(0, 0, 0, 0, 0, (), b"", ()), ForgetChunks(0, b""), AllNamed(0))
+}
 
 
-def decode_chunks(data: bytes) -> Parts | ForgetChunks | None:
-    """Return a message that is about chunks of a transfer; None for any other.
+def decode_transferring(data: bytes) -> Parts | ForgetChunks | AllNamed | None:
+    """Return a message that goes ahead of a frame with large buffers; None for any other.
 
     Raises:
         ProtocolError: it cannot be read.
     """
-    return _decode_chunks(data) if len(data) > 1 and data[1] in _CHUNK_TAGS else None
+    return _decode_transferring(data) if len(data) > 1 and data[1] in _TRANSFERRING else None
 
 
 decode_from_engine: Callable[[bytes], Fetch | Returned | Failed] = decoder(Fetch | Returned | Failed)

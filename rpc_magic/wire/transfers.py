@@ -3,9 +3,10 @@
 Theory of operation. The sender of a frame with large buffers goes through them a few chunks at a time: it digests
 them, and says for each group which chunks follow (`Parts`); those it believes to be there, because they were once
 sent or received on this connection, are named only. The receiver puts each buffer together from what is sent and what
-it finds. If chunks were only named, it then says which of them it could not find (`Lacking`, perhaps none), and gets
-these. At last comes the frame itself, whose header names the transfer and whose table has empty places for its
-buffers. So a first sending is digested while it travels and waits for nothing, and a wrong belief costs one answer.
+it finds. Then comes the frame itself, whose header names the transfer and whose table has empty places for its buffers.
+If chunks were only named, the receiver says which of them it could not find (`Lacking`, perhaps none), gets these, and
+only then takes the frame. So a first sending is digested while it travels and waits for nothing, what is known costs
+no round trip of its own, and a wrong belief costs one.
 
 One transfer of a direction is under way at a time. Nothing here does I/O: `Outgoing` is driven by whoever sends the
 frame, `Transfers` by whoever reads. `rpc_magic.wire.incoming` puts the buffers together.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from rpc_magic.errors import ProtocolError
 from rpc_magic.wire import messages
@@ -25,7 +27,7 @@ from rpc_magic.wire.incoming import Incoming, Memories, PrivateMemories
 from rpc_magic.wire.packing import pack, pays
 from rpc_magic.wire.store import ChunkStore
 
-__all__ = ["Outgoing", "Transfers"]
+__all__ = ["Outgoing", "Step", "Transfers"]
 
 _GROUP = 16
 """Chunks in one message: what is digested is still in the processor's cache when it is sent."""
@@ -44,27 +46,36 @@ class _Known(OrderedDict[bytes, None]):
             self.popitem(last=False)
 
 
+class Step(NamedTuple):
+    """A frame to be sent: its message, buffers, and the transfer that it ends."""
+
+    message: bytes
+    buffers: Sequence[Buffer] = ()
+    transfer: int = 0
+
+
 class Outgoing:
     """A frame's large buffers on their way.
 
     Args:
         number: the transfer's.
+        message: the frame's, encoded.
         buffers: of the frame, all of them.
         transfers: of the connection.
 
     Attributes:
         number: the transfer's.
         done: bytes of chunks that were handed out or named.
-        rest: buffers of the frame itself: empty in the places of those that travel ahead.
         is_waiting: nothing can be sent before the other side has said what it lacks.
         is_packing: compress what follows, where a sample shows that it pays; set by whoever sees how fast it goes.
     """
 
-    def __init__(self, number: int, buffers: Sequence[Buffer], transfers: Transfers) -> None:
+    def __init__(self, number: int, message: bytes, buffers: Sequence[Buffer], transfers: Transfers) -> None:
         self.number = number
+        self._message = message
         self._transfers = transfers
         self._views = {i: flat(b) for i, b in enumerate(buffers) if len(b) >= LARGE}
-        self.rest: list[Buffer] = [b"" if i in self._views else b for i, b in enumerate(buffers)]
+        self._rest: list[Buffer] = [b"" if i in self._views else b for i, b in enumerate(buffers)]
         self.done = 0
         self.is_waiting = self.is_packing = False
         self._pays: dict[int, bool] = {}  # by buffer
@@ -74,8 +85,8 @@ class Outgoing:
         self._lacking: tuple[tuple[int, int], ...] = ()
         self._steps = self._go()
 
-    def next(self) -> tuple[messages.Message, list[Buffer]] | None:
-        """Return what to send next; None when it waits for the other side, or is done."""
+    def next(self) -> Step | None:
+        """Return the frame to send next; None when it waits for the other side, or is done."""
         return None if self.is_waiting else next(self._steps, None)
 
     def answer(self, message: messages.Lacking) -> None:
@@ -90,7 +101,7 @@ class Outgoing:
         self._lacking = message.chunks
         self.is_waiting = False
 
-    def _go(self) -> Iterator[tuple[messages.Message, list[Buffer]]]:
+    def _go(self) -> Iterator[Step]:
         known, saved = self._transfers.known, 0
         for index, view in self._views.items():
             grid = spans(view)
@@ -102,8 +113,10 @@ class Outgoing:
                 self._chunks[index] += chunks
                 yield from self._give(index, chunks, named)
         if saved:
+            yield Step(messages.encode(messages.AllNamed(self.number)))
             self.is_waiting = True
-            yield messages.AllNamed(self.number), []
+        yield Step(self._message, self._rest, self.number)
+        if saved:
             for index, number in self._lacking:
                 chunk = self._chunks[index][number]
                 saved -= chunk.size
@@ -114,10 +127,9 @@ class Outgoing:
             self._transfers.store.note_memory(self._views[index], unchanged)
             known.add_all(chunk.digest for chunk in unchanged)
         self._views.clear()  # whose memory it is may want to resize it
+        self._rest.clear()
 
-    def _give(
-        self, index: int, chunks: list[Chunk], named: list[bool]
-    ) -> Iterator[tuple[messages.Message, list[Buffer]]]:
+    def _give(self, index: int, chunks: list[Chunk], named: list[bool]) -> Iterator[Step]:
         """Give chunks of a buffer."""
         view = self._views[index]
         data = [
@@ -139,12 +151,12 @@ class Outgoing:
             tuple(named),
             is_packed,
         )
-        yield message, [pack(part) if is_packed else part for _, part in data]
+        yield Step(messages.encode(message), [pack(part) if is_packed else part for _, part in data])
         # It has left. What another thread changed meanwhile is not what its digest says.
         changed = {chunk.digest for chunk, part in data if digest_of(part) != chunk.digest}
         if changed:
             self._changed |= changed
-            yield messages.ForgetChunks(self.number, b"".join(changed)), []
+            yield Step(messages.encode(messages.ForgetChunks(self.number, b"".join(changed))))
 
 
 class Transfers:
@@ -170,14 +182,15 @@ class Transfers:
         self._outgoing: Outgoing | None = None
         self._incoming: Incoming | None = None
         self._placed: messages.Parts | None = None
+        self._ended: Frame | None = None  # the frame of the incoming transfer, while chunks are lacking
         self._call = 0
         self._last = 0
 
-    def outgoing(self, buffers: Sequence[Buffer]) -> Outgoing | None:
-        """Begin to send the buffers of a frame; None when none of them is large."""
+    def outgoing(self, message: bytes, buffers: Sequence[Buffer]) -> Outgoing | None:
+        """Begin to send a frame; None when none of its buffers is large."""
         if not any(len(buffer) >= LARGE for buffer in buffers):
             return None
-        self._outgoing = Outgoing(next(self._numbers), buffers, self)
+        self._outgoing = Outgoing(next(self._numbers), message, buffers, self)
         return self._outgoing
 
     def place(self, message: bytes, count: int) -> list[memoryview] | None:
@@ -186,7 +199,7 @@ class Transfers:
         Raises:
             ProtocolError: it does not fit to what came before.
         """
-        parts = messages.decode_chunks(message)
+        parts = messages.decode_transferring(message)
         if not isinstance(parts, messages.Parts) or parts.packed:
             return None
         places = self._of(parts.transfer).places(parts)
@@ -211,18 +224,24 @@ class Transfers:
             ProtocolError: it does not fit to what came before.
         """
         if frame.transfer:
-            return self._complete(frame)
-        message = messages.decode_chunks(frame.message)
-        if message is None:
-            return frame
-        incoming = self._of(message.transfer)
-        if isinstance(message, messages.Parts):
-            is_placed, self._placed = self._placed == message, None
-            self._call = frame.call
-            incoming.take(message, frame.buffers, is_placed=is_placed)
-        else:
-            incoming.forget(message.digests)
-        return None
+            if self._incoming is None or self._incoming.number != frame.transfer or self._ended is not None:
+                raise ProtocolError("a frame names a transfer that there was not")
+            self._ended = frame
+            return self._complete()
+        message = messages.decode_transferring(frame.message)
+        match message:
+            case messages.Parts():
+                is_placed, self._placed = self._placed == message, None
+                self._call = frame.call
+                self._of(message.transfer).take(message, frame.buffers, is_placed=is_placed)
+            case messages.ForgetChunks(transfer, digests):
+                self._of(transfer).forget(digests)
+            case messages.AllNamed(transfer):
+                self._of(transfer).end_naming()
+                return frame
+            case _:
+                return frame
+        return self._complete() if self._ended is not None else None
 
     def answer(self, message: messages.AllNamed | messages.Lacking) -> messages.Lacking | None:
         """Take what else is said of transfers; return what to answer.
@@ -231,17 +250,24 @@ class Transfers:
             ProtocolError: it does not fit to what came before.
         """
         if isinstance(message, messages.AllNamed):
-            return messages.Lacking(message.transfer, self._of(message.transfer).lacking())
+            incoming = self._incoming
+            if incoming is None or incoming.number != message.transfer:  # it is complete
+                return messages.Lacking(message.transfer, ())
+            return messages.Lacking(message.transfer, incoming.lacking)
         outgoing = self._outgoing
         if outgoing is None or outgoing.number != message.transfer or not outgoing.is_waiting:
             raise ProtocolError("the other side lacks chunks of a transfer that does not wait")
         outgoing.answer(message)
         return None
 
-    def _complete(self, frame: Frame) -> Frame:
-        incoming, self._incoming = self._incoming, None
-        if incoming is None or incoming.number != frame.transfer:
-            raise ProtocolError("a frame names a transfer that there was not")
+    def _complete(self) -> Frame | None:
+        """Return the frame that has come, unless chunks of its buffers are lacking."""
+        incoming, frame = self._incoming, self._ended
+        assert incoming is not None
+        assert frame is not None
+        if incoming.lacking:
+            return None
+        self._incoming = self._ended = None
         buffers, chunks = incoming.complete(frame.buffers)
         self.known.add_all(chunk.digest for chunk in chunks)
         return frame._replace(buffers=buffers)
@@ -249,7 +275,7 @@ class Transfers:
     def _of(self, number: int) -> Incoming:
         """Return the incoming transfer of this number; a new one replaces one that was given up."""
         if self._incoming is None or self._incoming.number != number:
-            if number <= self._last:
+            if number <= self._last or self._ended is not None:
                 raise ProtocolError("a transfer was told of that is over")
             self._last = number
             self._incoming = Incoming(number, self.store, self._memories(), self._limit)

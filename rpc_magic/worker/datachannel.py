@@ -70,20 +70,19 @@ class DataChannel(FrameSocket):
         Raises:
             OSError: the connection is gone.
         """
-        outgoing = self._transfers.outgoing(buffers)
-        number = 0
-        if outgoing is not None:
-            pace, before = Pace(is_far=self.is_far), self.bytes_sent
-            while (step := outgoing.next()) is not None or outgoing.is_waiting:
-                if step is None:
-                    self._wait(read)
-                    continue
-                if not self.send(call, messages.encode(step[0]), step[1]):
-                    self.flush_all()
-                outgoing.is_packing = pace.is_slow(self.bytes_sent - before)
-            buffers, number = outgoing.rest, outgoing.number
-        if not self.send(call, messages.encode(message), buffers, number):
-            self.flush_all()
+        encoded = messages.encode(message)
+        outgoing = self._transfers.outgoing(encoded, buffers)
+        if outgoing is None:
+            if not self.send(call, encoded, buffers):
+                self.flush_all()
+            return
+        pace, before = Pace(is_far=self.is_far), self.bytes_sent
+        while (step := outgoing.next()) is not None or outgoing.is_waiting:
+            if step is None:
+                self._wait(read)
+            elif not self.send(call, *step):
+                self.flush_all()
+            outgoing.is_packing = pace.is_slow(self.bytes_sent - before)
 
     def answer(self, call: int, message: messages.AllNamed | messages.Lacking) -> None:
         """Answer what the client says of transfers; whoever reads.

@@ -9,6 +9,7 @@ import pytest
 
 from rpc_magic.wire.chunks import CHUNK, Chunk, digest_of
 from rpc_magic.wire.held import Blocks, HeldMemories
+from rpc_magic.wire.incoming import Origin
 from rpc_magic.wire.store import ChunkStore
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="sessions run on Linux only")
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="session
 def held(store: ChunkStore, blocks: Blocks, content: bytes) -> tuple[memoryview, Chunk]:
     """Hold one chunk; return what the object would be made on, and the chunk."""
     memories = HeldMemories(blocks)
-    memory = memories.make(len(content))
+    memory = memories.make(len(content), None)
     memory.view[:] = content
     chunk = Chunk(0, len(content), digest_of(content))
     view = memory.finish([chunk], store)
@@ -94,3 +95,27 @@ def test_memory_and_descriptors_are_given_back() -> None:
 
 def _descriptors() -> list[Path]:
     return [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+
+
+def test_what_differs_alone_takes_memory() -> None:
+    """A buffer that is like one that is held shares its pages; the chunk that differs is held in a block of its own."""
+    store = ChunkStore(0)
+    blocks = Blocks(store, 1 << 30)
+    memories = HeldMemories(blocks)
+    content = bytes([1]) * CHUNK + bytes([2]) * CHUNK
+    memory = memories.make(len(content), None)
+    memory.view[:] = content
+    chunks = [Chunk(i * CHUNK, CHUNK, digest_of(content[i * CHUNK :][:CHUNK])) for i in range(2)]
+    memory.finish(chunks, store)
+    memories.finish()
+    source, base = store.find(chunks[0].digest) or pytest.fail("it is not there")
+    memories = HeldMemories(blocks)
+    like_it = memories.make(len(content), Origin(source, base))
+    assert like_it.is_on_origin
+    like_it.view[CHUNK:] = bytes([3]) * CHUNK
+    other = Chunk(CHUNK, CHUNK, digest_of(bytes([3]) * CHUNK))
+    assert like_it.finish([chunks[0], other], store) == bytes([1]) * CHUNK + bytes([3]) * CHUNK
+    memories.finish()
+    assert blocks.size == 3 * CHUNK
+    assert copied(store, other) == bytes([3]) * CHUNK
+    assert copied(store, chunks[1]) == bytes([2]) * CHUNK

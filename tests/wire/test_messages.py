@@ -23,7 +23,7 @@ CASES = [
         (messages.Request, messages.decode_request, "request"),
         (messages.Answer, messages.decode_answer, "answer"),
         (FromEngine, messages.decode_from_engine, "from_engine"),
-        (Chunks, messages.decode_chunks, "chunks"),
+        (Chunks, messages.decode_transferring, "transferring"),
     )
     for struct in members(union)
 ]

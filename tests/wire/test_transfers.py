@@ -58,25 +58,23 @@ class Side:
         self, other: Side, buffers: Sequence[Buffer], change: Any = None, *, is_packing: bool = False
     ) -> list[memoryview]:
         """Send buffers as a frame; `change` is called after each part has left. Return what came."""
-        outgoing = self.transfers.outgoing(buffers)
-        if outgoing is not None:
-            outgoing.is_packing = is_packing
+        outgoing = self.transfers.outgoing(b"the frame", buffers)
         if outgoing is None:
             self.send(other, b"the frame", buffers)
         else:
+            outgoing.is_packing = is_packing
             while (step := outgoing.next()) is not None or outgoing.is_waiting:
                 if step is not None:
-                    self.send(other, messages.encode(step[0]), step[1])
+                    self.send(other, *step)
                     if change is not None:
                         change()
                     continue
-                question = messages.decode_request(other.received.pop().message)
+                question = messages.decode_request(other.received.pop(0).message)
                 assert isinstance(question, messages.AllNamed)
                 other.send(self, messages.encode(other.transfers.answer(question)))
                 answer = messages.decode_answer(self.received.pop().message)
                 assert isinstance(answer, messages.Lacking)
                 self.transfers.answer(answer)
-            self.send(other, b"the frame", outgoing.rest, outgoing.number)
         frame = other.received.pop()
         assert (frame.message, frame.call, other.received) == (b"the frame", 7, [])
         return frame.buffers
@@ -274,7 +272,7 @@ def test_answers_that_fit_nothing_are_refused() -> None:
         here.transfers.answer(messages.Lacking(1, ()))
     content = bytes(noise(LARGE, 5))
     here.ship(there, [content])
-    outgoing = here.transfers.outgoing([content])
+    outgoing = here.transfers.outgoing(b"the frame", [content])
     assert outgoing is not None
     while not outgoing.is_waiting:
         outgoing.next()

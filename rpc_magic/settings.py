@@ -106,6 +106,8 @@ class ClientSettings:
         lost_seconds: how long to wait for the server's word on why a data connection ended.
         prompt_seconds: how long a user who types waits for completions and help of a value that is elsewhere.
         upload_warning: bytes of variables sent for one cell above which the size is said first.
+        output_lines: lines that a notebook's cell prints before the rest is thinned out; a page grows slow with more.
+        output_size: the same in characters.
         held: bytes of received memory that are held, so that what lies in it need not be sent again, though the program
             has no more use for them.
     """
@@ -116,4 +118,6 @@ class ClientSettings:
     lost_seconds: float = 1.0
     prompt_seconds: float = 0.8  # JupyterLab waits for one second
     upload_warning: int = 100 * 1000 * 1000
+    output_lines: int = 10_000
+    output_size: int = 10 * 1000 * 1000
     held: int = 256 * MIB

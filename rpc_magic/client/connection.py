@@ -137,6 +137,7 @@ class Connection:
         *,
         carry: bool = True,
         changed: tuple[type, ...] = (),
+        keep: bool = True,
     ) -> Run:
         """Run a cell as a notebook does; its exception is in what is returned.
 
@@ -147,13 +148,15 @@ class Connection:
             timeout: as in `run`.
             carry: functions among `inputs` take the globals they refer to with them.
             changed: classes whose attributes the session shall take over, though it has them.
+            keep: the result holds what the cell has shown.
         """
         buffers = self.exchange.encode_variables(inputs, carry=carry, changed=changed) if inputs else []
         link = self._attachment.link(Role.DATA)
         shown: list[messages.Message] = []
 
         def show(message: messages.Message, parts: list[memoryview]) -> None:
-            shown.append(message)
+            if keep:
+                shown.append(message)
             if on_output is not None:
                 on_output(message)
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable
@@ -127,6 +128,7 @@ class Runner:
     def request(self, cell: str, options: CellOptions, plan: Plan) -> messages.RunCell:
         """Return the message that asks for a cell to be run."""
         is_automatic = self.config.auto and options.outputs is None
+        is_captured = isinstance(sys.stdout, io.StringIO)  # as by %%capture: no page has to take it
         return messages.RunCell(
             cell,
             outputs=options.outputs if options.outputs is not None else None if is_automatic else (),
@@ -137,6 +139,8 @@ class Runner:
             line_offset=lines_above(self.shell, cell),
             eager=self.config.eager,
             number=number_of(self.shell),
+            lines=0 if is_captured else self.config.output_lines,
+            size=0 if is_captured else self.config.output_size,
         )
 
     def _send(self, server: Server, request: messages.RunCell, plan: Plan, timeout: float | None) -> Run:
@@ -148,6 +152,7 @@ class Runner:
                 timeout,
                 carry=plan.carry,
                 changed=plan.changed,
+                keep=False,
             )
         except BaseException:
             # Whether the variables arrived, and what the cell did to them, is not known: they will be sent again.

@@ -33,11 +33,30 @@ def _size(text: str) -> int:
     return int(size)
 
 
-_READERS: dict[str, Callable[[str], Any]] = {"auto": _switch, "upload_warning": _size, "eager": _size}
+def _count(text: str) -> int:
+    if not text.replace("_", "").isdecimal():
+        raise ValueError("a number, as 20000")
+    return int(text)
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "auto": _switch,
+    "upload_warning": _size,
+    "eager": _size,
+    "output_lines": _count,
+    "output_size": _size,
+}
+_EXAMPLES: dict[Callable[[str], Any], tuple[str, ...]] = {
+    _switch: ("on", "off"),
+    _size: ("0", "1MB", "100MB", "1GB"),
+    _count: ("0", "1000", "100000"),
+}
 _MEANINGS = {
     "auto": "variables travel by themselves; off leaves it to -i and -o",
     "upload_warning": "above this size of what a cell sends, the size is said first",
     "eager": "plain values up to this size come back at once, others when a cell mentions them",
+    "output_lines": "so many lines of what a cell prints are shown, and a tenth as many last ones; 0 shows all",
+    "output_size": "the same by size",
 }
 
 
@@ -49,11 +68,15 @@ class Config:
         auto: variables are chosen from the cell's text.
         upload_warning: bytes of variables for one cell above which the size is said.
         eager: bytes up to which plain values come back at once.
+        output_lines: lines of what a cell prints that are shown before the rest is thinned out; 0 for no limit.
+        output_size: the same in characters.
     """
 
     auto: bool = True
     upload_warning: int = ClientSettings().upload_warning
     eager: int = WorkerSettings().eager
+    output_lines: int = ClientSettings().output_lines
+    output_size: int = ClientSettings().output_size
 
     def set(self, key: str, text: str) -> None:
         """Set a setting from what a user typed.
@@ -79,6 +102,7 @@ class Config:
         for name in [key] if key else _MEANINGS:
             value = getattr(self, name)
             text = ("on" if value else "off") if isinstance(value, bool) else human_size(value)
+            text = f"{value:_}" if _READERS[name] is _count else text
             lines.append(f"{name} = {text}  # {_MEANINGS[name]}")
         return "\n".join(lines)
 
@@ -90,8 +114,7 @@ class Config:
     @staticmethod
     def examples(key: str) -> tuple[str, ...]:
         """Return values that a setting takes, for completion; none for a setting that does not exist."""
-        reader = _READERS.get(key)
-        return () if reader is None else ("on", "off") if reader is _switch else ("0", "1MB", "100MB", "1GB")
+        return _EXAMPLES[_READERS[key]] if key in _READERS else ()
 
     def _check(self, key: str) -> None:
         if key not in _MEANINGS:

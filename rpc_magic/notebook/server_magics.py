@@ -218,7 +218,9 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
 
         ``auto`` (on): variables travel by themselves; off leaves it to -i and -o. ``eager`` (1 MiB): plain values up
         to this size come back at once, everything else when a local cell mentions it. ``upload_warning`` (100 MB):
-        above this size of what one cell sends, the size is said first. Sizes are written as 500kB, 250MB, 1.5GB or
+        above this size of what one cell sends, the size is said first. ``output_lines`` (10000), ``output_size``
+        (10 MB): so much of what a cell prints is shown, and a tenth as much of its end; what is left out in between
+        is counted; 0 shows all. Sizes are written as 500kB, 250MB, 1.5GB or
         a number of bytes.
 
         Examples::

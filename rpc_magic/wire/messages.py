@@ -64,6 +64,7 @@ class RunCell(Message, tag=4, frozen=True):
         expression: `source` is one expression whose value is the outcome; it makes no history entry.
         eager: pickled bytes up to which plain values come back by themselves; -1 for the session's own limit.
         number: the cell's number in the notebook, which it gets in the session as well; 0 leaves it to the session.
+        lines, size: of what it prints, so many lines and characters are shown before the rest is thinned out; 0: all.
     """
 
     source: str
@@ -76,6 +77,8 @@ class RunCell(Message, tag=4, frozen=True):
     expression: bool = False
     eager: int = -1
     number: int = 0
+    lines: int = 0
+    size: int = 0
 
 
 class Push(Message, tag=5, frozen=True):

@@ -6,6 +6,8 @@ Rules:
   start is wrapped here. Code that has none (a thread of a C library) writes for the session's last call.
 - Text is batched. The first text after a quiet moment leaves within `FIRST_DELAY`, more of it every
   `NEXT_DELAY`, at once when `LARGEST_BATCH` is pending, when something else is shown, and when a call ends.
+- A call may have limits: what floods is thinned out here, where it is made, so that neither the network nor a
+  page has to take it (`rpc_magic.worker.flood`).
 - Writing takes no lock: appending to a deque is atomic, and texts are joined when they leave. `_sending` is
   held while messages go to the sink, so that their order is the order in which they were taken; it is
   reentrant, since a finalizer may print in the middle of a flush. The main thread holds it under the gate's
@@ -17,28 +19,27 @@ Rules:
 from __future__ import annotations
 
 import builtins
-import codecs
 import contextlib
 import functools
 import getpass
-import io
 import itertools
 import operator
 import os
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
-from typing import Any
 
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.worker.bundles import plain_text
+from rpc_magic.worker.flood import LATEST, WINDOW, Flood
 from rpc_magic.worker.interrupts import InterruptGate
+from rpc_magic.worker.streams import DESCRIPTORS, RoutedStream
 
-__all__ = ["Ask", "Outputs", "RoutedStream", "Sink"]
+__all__ = ["Ask", "Outputs", "Sink"]
 
 Sink = Callable[[int, messages.Message, Sequence[Buffer]], None]
 """Takes (call id, message, buffers); thread-safe, and blocks its caller as little as possible."""
@@ -49,7 +50,7 @@ FIRST_DELAY = 0.015  # seconds; a person sees no delay, and the rest of the line
 NEXT_DELAY = 0.05  # seconds; twenty updates a second look continuous
 LARGEST_BATCH = 64 * 1024  # characters pending before they leave at once
 LARGEST_TEXT = 1024 * 1024  # characters in one message; more is split
-_DESCRIPTORS = {"stdout": 1, "stderr": 2}
+_FLOODS = 64  # calls whose limits hold for what their threads show after their end
 _CALL_AND_NAME = operator.itemgetter(0, 1)
 
 
@@ -94,6 +95,8 @@ class Outputs:
         self._size = 0
         self._is_armed = False
         self._last_flush = 0.0
+        self._floods: OrderedDict[int, Flood] = OrderedDict()
+        self._is_holding = False
         self._make_locks()
 
     def _make_locks(self) -> None:
@@ -121,6 +124,26 @@ class Outputs:
         """Return the call of this thread or task; the session's last call when it has none."""
         return self._call.get(self._last)
 
+    def limit(self, lines: int, size: int) -> None:
+        """Thin out what the current call prints.
+
+        Args:
+            lines: how many lines are shown at first; 0 for no limit.
+            size: how many characters of them; 0 for no limit.
+        """
+        if lines or size:
+            with self._sending:
+                self._floods[self.current()] = Flood(lines, size)
+                while len(self._floods) > _FLOODS:
+                    self._floods.popitem(last=False)
+
+    def end(self, call: int) -> None:
+        """A call has ended: the last lines of what it has printed are shown."""
+        flood = self._floods.get(call)
+        if flood is not None:
+            with self.gate.masked(), self._sending:
+                self._release(call, flood)
+
     # ------------------------------------------------------------------ what is shown
 
     def write(self, name: str, text: str) -> None:
@@ -131,7 +154,7 @@ class Outputs:
             text: what to show.
         """
         if self._is_forked:
-            os.write(_DESCRIPTORS[name], text.encode("utf-8", "backslashreplace"))
+            os.write(DESCRIPTORS[name], text.encode("utf-8", "backslashreplace"))
             return
         self._pending.append((self._call.get(self._last), name, text))
         self._size += len(text)
@@ -152,7 +175,11 @@ class Outputs:
             return
         with self.gate.masked(), self._sending:
             self.flush()
-            self._sink(self.current(), message, buffers)
+            call = self.current()
+            flood = self._floods.get(call)
+            if flood is not None:
+                self._release(call, flood, LATEST)
+            self._sink(call, message, buffers)
 
     def flush(self) -> None:
         """Send the text that is pending. Any thread."""
@@ -165,13 +192,32 @@ class Outputs:
             # What comes meanwhile leaves with the next flush: a printing thread cannot hold this one up.
             taken = [self._pending.popleft() for _ in range(len(self._pending))]
             for (call, name), run in itertools.groupby(taken, _CALL_AND_NAME):
-                text = plain_text("".join([part for _, _, part in run]))
-                for start in range(0, len(text), LARGEST_TEXT):
-                    self._sink(call, messages.Stream(name, text[start : start + LARGEST_TEXT]), ())
+                text = "".join([part for _, _, part in run])
+                flood = self._floods.get(call)
+                self._show(call, name, text if flood is None else flood.take(name, text))
+            if self._floods:
+                self._release_due()
+
+    def _show(self, call: int, name: str, text: str) -> None:
+        text = plain_text(text)
+        for start in range(0, len(text), LARGEST_TEXT):
+            self._sink(call, messages.Stream(name, text[start : start + LARGEST_TEXT]), ())
+
+    def _release(self, call: int, flood: Flood, lines: float | None = None) -> None:
+        for name, text in flood.release(lines):
+            self._show(call, name, text)
+
+    def _release_due(self) -> None:
+        """Show the latest lines of floods from time to time."""
+        now = time.monotonic()
+        for call, flood in self._floods.items():
+            if flood.due <= now:
+                self._release(call, flood, LATEST)
+        self._is_holding = any(flood.is_holding for flood in self._floods.values())
 
     def _run_flusher(self) -> None:
         while True:
-            self._wake.wait()
+            self._wake.wait(WINDOW if self._is_holding else None)
             self._wake.clear()
             quiet = time.monotonic() - self._last_flush
             time.sleep(max(FIRST_DELAY, NEXT_DELAY - quiet))
@@ -247,103 +293,3 @@ class Outputs:
         ask_password.__name__ = ask_password.__qualname__ = "getpass"
         builtins.input = ask_line
         getpass.getpass = ask_password
-
-
-class RoutedStream(io.TextIOBase):
-    """``sys.stdout`` or ``sys.stderr`` of a session.
-
-    Args:
-        outputs: where text goes.
-        name: "stdout" or "stderr".
-    """
-
-    encoding = "utf-8"
-    errors = "backslashreplace"
-    newlines = None
-    line_buffering = True
-    write_through = False
-
-    def __init__(self, outputs: Outputs, name: str) -> None:
-        super().__init__()
-        self.name = name
-        self.mode = "w"
-        self._outputs = outputs
-        self._write = outputs.write
-        self.buffer = _RoutedBuffer(self)
-
-    def write(self, text: str, /) -> int:
-        """Show text; the answer is its length."""
-        if not isinstance(text, str):
-            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if text:
-            self._write(self.name, text)
-        return len(text)
-
-    def writelines(self, lines: Iterable[Any], /) -> None:
-        """Show texts."""
-        self.write("".join(lines))
-
-    def flush(self) -> None:
-        """Send what is pending."""
-        self._outputs.flush()
-
-    def writable(self) -> bool:
-        """Return True."""
-        return True
-
-    def isatty(self) -> bool:
-        """Return False: no terminal."""
-        return False
-
-    def fileno(self) -> int:
-        """Return the real file descriptor, for child processes and C code."""
-        return _DESCRIPTORS[self.name]
-
-    def close(self) -> None:
-        """Only flush: a session's streams live as long as it does."""
-        self.flush()
-
-    def reconfigure(self, **_: object) -> None:
-        """Accept and ignore what programs set on ``sys.stdout``."""
-
-
-class _RoutedBuffer(io.BufferedIOBase):
-    """The ``buffer`` of a routed stream: bytes are shown as the UTF-8 text they are."""
-
-    def __init__(self, stream: RoutedStream) -> None:
-        super().__init__()
-        self._stream = stream
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._decoding = threading.Lock()
-
-    @property
-    def raw(self) -> Any:
-        """This object: there is no unbuffered layer below."""
-        return self
-
-    def write(self, data: Any, /) -> int:
-        """Show bytes; a character that is not complete yet waits for the rest."""
-        with self._stream._outputs.gate.masked(), self._decoding:  # noqa: SLF001 - its other half
-            data = bytes(data)
-            self._stream.write(self._decoder.decode(data))
-        return len(data)
-
-    def flush(self) -> None:
-        """Send what is pending."""
-        self._stream.flush()
-
-    def writable(self) -> bool:
-        """Return True."""
-        return True
-
-    def isatty(self) -> bool:
-        """Return False: no terminal."""
-        return False
-
-    def fileno(self) -> int:
-        """Return the real file descriptor."""
-        return self._stream.fileno()
-
-    def close(self) -> None:
-        """Only flush."""
-        self.flush()

@@ -308,6 +308,7 @@ class Session:
     async def _run(self, request: messages.RunCell, buffers: Sequence[Buffer]) -> Answer:
         began = time.monotonic()
         limit = request.eager if request.eager >= 0 else self._settings.eager
+        self.shell.outputs.limit(request.lines, request.size)
         for name in request.delete:
             self.namespace.pop(name, None)
         parent = json.loads(request.parent) if request.parent else {}

@@ -270,6 +270,7 @@ class Worker:
 
     def _end(self, call: int, answer: Answer | None) -> None:
         self._sync_descriptors()
+        self._outputs.end(call)
         self._gate.in_call = False
         self._page.end()
         self._running = 0

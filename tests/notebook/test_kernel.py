@@ -293,6 +293,21 @@ def test_output_of_a_background_cell_goes_to_its_cell(connected: Kernel, tmp_pat
     assert "late" not in str(connected.run("%rpc_result"))
 
 
+def test_a_flood(connected: Kernel) -> None:
+    """Of a million lines the first and last are shown and the rest is counted; %%capture has them all."""
+    cell = "for n in range(1_000_000): print(n)"
+    lines = text(connected.run(f"%%rpc_call\n{cell}")).splitlines()
+    assert lines[:10_000] == [str(n) for n in range(10_000)]
+    assert lines[10_000] == ""
+    assert lines[10_001].startswith("[989,000 lines (6.8 MB) left out; %rpc_config output_lines")
+    assert lines[10_002:] == [str(n) for n in range(999_000, 1_000_000)]
+    connected.run("%rpc_config output_lines 100")
+    assert len(text(connected.run(f"%%rpc_call\n{cell}")).splitlines()) == 112
+    connected.run("%rpc_config output_lines 10000")
+    connected.run(f"%%capture all_of_it\n%%rpc_call\n{cell}")
+    assert "1000000" in str(connected.run("len(all_of_it.stdout.splitlines())"))
+
+
 def test_stop_in_a_kernel(connected: Kernel, tmp_path: Path) -> None:
     """The cell ends with KeyboardInterrupt and the remote line; the session lives."""
     cell = connected.start("%%rpc_call\nimport time\nkept = 3\nprint('running', flush=True)\ntime.sleep(60)")

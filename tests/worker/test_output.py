@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from rpc_magic.wire import messages
-from rpc_magic.worker.output import LARGEST_BATCH, LARGEST_TEXT, Outputs, RoutedStream
+from rpc_magic.worker.output import LARGEST_BATCH, LARGEST_TEXT, Outputs
+from rpc_magic.worker.streams import RoutedStream
 
 
 class Sink:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ import nbformat
 from nbclient import NotebookClient
 
 __all__ = ["LOCAL", "Way", "plain", "px", "remote", "run", "sources_of"]
+
+_RESULT_LABEL = re.compile(r"(?:\x1b\[[\d;]*m)?Out\[0:\d+\]: ?(?:\x1b\[[\d;]*m)?")
 
 LOCAL = "local"
 """Where a cell that stays as it is runs."""
@@ -67,7 +70,9 @@ def px() -> Way:
         "import ipyparallel as _ipp\n"
         "_cluster = _ipp.Cluster(n=1, log_level=40)\n"
         "_client = _cluster.start_and_connect_sync(activate=True)\n"
-        "_client[0].activate()"
+        "_view = _client[0]\n"
+        "_view.block = True\n"
+        "_view.activate()"
     )
 
     def changed(sources: list[str]) -> list[str]:
@@ -77,12 +82,25 @@ def px() -> Way:
 
 
 def _without_labels(outputs: list[Any]) -> list[Any]:
-    """Return outputs of ``%%px`` without ``[stdout:0]`` and with what stands below ``[output:0]`` as itself."""
-    return [
-        output
-        for output in outputs
-        if output["output_type"] != "stream" or output["text"].strip() != "[output:0]"
-    ]
+    """Return outputs of ``%%px`` as a plain cell has them: without the engine's labels, which the text is full of."""
+    return [_without_label(output) for output in outputs if _plain_text(output).strip() != "[output:0]"]
+
+
+def _plain_text(output: Any) -> str:
+    return str(output.get("text") or output.get("data", {}).get("text/plain", ""))
+
+
+def _without_label(output: Any) -> Any:
+    if output["output_type"] == "error":
+        name, _, value = output["evalue"].removeprefix("[0:execute] ").partition(": ")
+        return {**output, "ename": name, "evalue": value}
+    label, _, text = _plain_text(output).partition(" ")
+    if label in {"[stdout:0]", "[stderr:0]"}:
+        return {"output_type": "stream", "name": label[1:7], "text": text}
+    if _RESULT_LABEL.match(_plain_text(output)):
+        data = {**output["data"], "text/plain": _RESULT_LABEL.sub("", _plain_text(output)).removeprefix("\n")}
+        return {"output_type": "execute_result", "data": data}
+    return output
 
 
 def sources_of(path: Path) -> list[str]:
@@ -98,7 +116,7 @@ def run(sources: list[str], way: Way, files: Path | None = None, *, timeout: flo
         sources: the cells' text.
         way: how they are run.
         files: a folder whose files, other than notebooks, the cells find in theirs.
-        timeout: seconds for one cell.
+        timeout: seconds for one cell, which is then interrupted.
 
     Returns:
         The outputs of each cell.
@@ -112,6 +130,7 @@ def run(sources: list[str], way: Way, files: Path | None = None, *, timeout: flo
         NotebookClient(
             content,
             timeout=timeout,
+            interrupt_on_timeout=True,
             allow_errors=True,
             kernel_name="python3",
             resources={"metadata": {"path": str(folder)}},

@@ -72,7 +72,6 @@ class Attachment:
         take: take the session over from another client.
         is_plain_only: have nothing but plain data sent as values.
         timeout: seconds to connect.
-        on_stray: takes output that belongs to no call that waits, on the I/O thread.
 
     Attributes:
         welcome: the server's greeting.
@@ -82,6 +81,7 @@ class Attachment:
         pong: what the supervisor last said of the session.
         on_comm: takes messages of the session's widgets, on the thread that waits for their call; else on that which
             reads.
+        on_stray: takes output that belongs to no call that runs, on the I/O thread.
         on_change: called on the I/O thread when `state` or `pong` has changed.
         modules: serves the user's own modules to the session.
         libraries: what was told of the versions of libraries.
@@ -89,10 +89,10 @@ class Attachment:
     """
 
     def __init__(
-        self, place: Place, session: str, *, take: bool, is_plain_only: bool, timeout: float, on_stray: Stray
+        self, place: Place, session: str, *, take: bool, is_plain_only: bool, timeout: float
     ) -> None:
         self._place, self._wanted, self._take, self._is_plain_only = place, session, take, is_plain_only
-        self._on_stray = on_stray
+        self.on_stray: Stray = lambda *_: None
         self._settings = ClientSettings()
         self._lock = threading.RLock()
         self._links: dict[Role, Link] = {}
@@ -238,7 +238,7 @@ class Attachment:
         if isinstance(message, messages.CommMessage):
             self.on_comm(message, buffers)
         else:
-            self._on_stray(call, message, buffers)
+            self.on_stray(call, message, buffers)
 
     def _hear(self, message: control.ToClient) -> None:
         match message:

@@ -8,9 +8,7 @@ import sys
 from rpc_magic.client.attachment import Attachment
 from rpc_magic.client.connection import Connection
 from rpc_magic.client.locating import embedded, has_ended, locate
-from rpc_magic.client.showing import show_plainly
 from rpc_magic.errors import ConnectError, ConnectionLostError
-from rpc_magic.wire import messages
 
 __all__ = ["connect"]
 
@@ -64,7 +62,6 @@ def connect(
             take=take,
             is_plain_only=results == "data",
             timeout=timeout,
-            on_stray=_show_stray,
         )
 
     try:
@@ -82,7 +79,3 @@ def connect(
         name=name or ("local" if url is None else ""),
         is_plain_only=results == "data",
     )
-
-
-def _show_stray(_: int, message: messages.Message, __: list[memoryview]) -> None:
-    show_plainly(message)

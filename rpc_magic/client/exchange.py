@@ -11,6 +11,7 @@ import inspect
 import queue
 import sys
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,6 +33,9 @@ __all__ = ["Exchange", "Show"]
 
 Show = Callable[[messages.Message, list[memoryview]], None]
 
+_PLACES = 10_000
+"""Calls of which it is known where their output goes; threads of older ones write where the present call does."""
+
 
 def _look(link: Link, waiter: Waiter, watch: Callable[[Transfer | None], None]) -> None:
     watch(link.transfer(waiter.call))
@@ -48,6 +52,8 @@ class Exchange:
     Attributes:
         show: takes what calls show while they are waited for.
         ask: takes a call's prompts.
+        place: where it is set, makes what shows the output of a call that starts now while nobody waits for it: of one
+            that runs in the background, and of threads that the call leaves behind. None: `show` does.
         watch: where it is set, told every tenth of a second how far the objects of the call that is waited for have
             come, on the thread that waits; None when none are on their way, and at the end.
     """
@@ -65,6 +71,9 @@ class Exchange:
         self._digests = serial.FunctionDigests(code=attachment.code, modules=self._modules)
         self.show: Show = lambda message, _: show_plainly(message)
         self.ask = answer_prompt
+        self.place: Callable[[], Show] | None = None
+        self._places: OrderedDict[int, Show] = OrderedDict()
+        attachment.on_stray = self._show_stray
         self.watch: Callable[[Transfer | None], None] | None = None
 
     @property
@@ -86,10 +95,11 @@ class Exchange:
     def submit(self, f: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Call a function there without waiting; see `Connection.submit`."""
         link = self._link_for(f)
+        show = self.background_show()
         call = Call(
             f if isinstance(f, str) else getattr(f, "__name__", repr(f)),
             lambda outcome, buffers: self.value(End(outcome, buffers), is_future=True),
-            lambda message, buffers: self._show_background(link, call.id, message, buffers),
+            lambda message, buffers: self.show_background(link, call.id, show, message, buffers),
             lambda number: self.stop(link, number),
         )
         link.start(call, *self._call_request(link, f, args, kwargs), wait=True)
@@ -165,8 +175,11 @@ class Exchange:
             )
 
         is_stopped = False
+        place = self.place() if self.place is not None else None
         try:
             link.start(waiter, request, buffers, lead=timeout is None)
+            if place is not None:
+                self._note_place(waiter.call, place)
         except KeyboardInterrupt:
             if not waiter.call:
                 raise
@@ -323,14 +336,31 @@ class Exchange:
         )
         sys.stderr.flush()
 
-    def _show_background(
-        self, link: Link, number: int, message: messages.Message, buffers: list[memoryview]
+    # ------------------------------------------------------------ output that nobody waits for
+
+    def background_show(self) -> Show:
+        """Return what shows the output of a call that starts now and runs in the background."""
+        return self.show if self.place is None else self.place()
+
+    def _note_place(self, call: int, place: Show) -> None:
+        self._places[call] = place
+        if len(self._places) > _PLACES:
+            with contextlib.suppress(KeyError):  # another thread was faster
+                self._places.popitem(last=False)
+
+    def _show_stray(self, call: int, message: messages.Message, buffers: list[memoryview]) -> None:
+        """I/O thread: show what comes after a call's end where the call's output is."""
+        self._places.get(call, self.show)(message, buffers)
+
+    def show_background(
+        self, link: Link, number: int, show: Show, message: messages.Message, buffers: list[memoryview]
     ) -> None:
         """Show what a call shows that nobody waits for; nobody can be asked anything."""
         if isinstance(message, messages.InputRequest):
             link.send(number, messages.InputReply("", "a background call cannot ask"))
         else:
-            self.show(message, buffers)
+            self._note_place(number, show)
+            show(message, buffers)
 
 
 def _named_arguments(

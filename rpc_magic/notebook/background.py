@@ -19,7 +19,6 @@ from rpc_magic.errors import RpcMagicError
 from rpc_magic.notebook.cells import CellOptions, Runner
 from rpc_magic.notebook.errors import UsageError, prepare
 from rpc_magic.notebook.registry import Server
-from rpc_magic.notebook.render import background_show
 from rpc_magic.notebook.sync import Plan, note_sent
 from rpc_magic.wire import control, messages
 from rpc_magic.wire.handshake import Role
@@ -83,7 +82,7 @@ class Background:
         )
         link = connection.attachment.link(Role.DATA)
         before = dict(namespace)
-        show = background_show(runner.shell)
+        show = connection.exchange.background_show()
 
         def finish(outcome: messages.Outcome, parts: list[memoryview]) -> Any:
             try:
@@ -97,11 +96,8 @@ class Background:
                 raise run.error
             return run.result.value
 
-        def show_output(message: messages.Message, _: list[memoryview]) -> None:
-            if isinstance(message, messages.InputRequest):
-                link.send(call.id, messages.InputReply("", "a background call cannot ask"))
-            else:
-                show(message)
+        def show_output(message: messages.Message, parts: list[memoryview]) -> None:
+            connection.exchange.show_background(link, call.id, show, message, parts)
 
         def stop(number: int) -> None:
             with contextlib.suppress(RpcMagicError):

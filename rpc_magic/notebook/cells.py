@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import sys
@@ -14,7 +15,7 @@ from rpc_magic.client.running import Run
 from rpc_magic.client.values import human_size
 from rpc_magic.notebook.binding import bind
 from rpc_magic.notebook.config import Config
-from rpc_magic.notebook.errors import UsageError
+from rpc_magic.notebook.errors import SERVER, UsageError
 from rpc_magic.notebook.registry import Registry, Server
 from rpc_magic.notebook.render import show_here
 from rpc_magic.notebook.results import ResultHook
@@ -176,6 +177,10 @@ class Runner:
             )
         if run.error is not None:
             explain_missing(run.error, plan)
+            with contextlib.suppress(
+                Exception
+            ):  # a class that takes no attributes still is the user's exception
+                setattr(run.error, SERVER, server.name)
             raise run.error
         value = run.result.value
         if type(value) is RemoteValue:

@@ -20,10 +20,13 @@ from IPython.core.getipython import get_ipython
 from rpc_magic.client.outcomes import RECORD
 from rpc_magic.errors import RpcMagicError
 
-__all__ = ["NOTE", "TracebackHook", "UsageError", "as_coloured_here", "explain", "prepare"]
+__all__ = ["NOTE", "SERVER", "TracebackHook", "UsageError", "as_coloured_here", "explain", "prepare"]
 
 NOTE = "__rpc_magic_explanation__"
 """Attribute of an exception: a sentence that is shown below its remote traceback."""
+
+SERVER = "__rpc_magic_server__"
+"""Attribute of an exception: what the user calls the server on which it was raised."""
 
 _RENDER = "_render_traceback_"
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
@@ -100,24 +103,42 @@ def end_at_the_users_line(error: BaseException | None) -> None:
 class TracebackHook:
     """Has what a plain cell gets from a `Connection` end at the user's line.
 
-    Also shows remote syntax errors and exception groups, of which IPython asks no rendering.
+    Also shows remote syntax errors and exception groups, of which IPython asks no rendering, and says of `%debug` that
+    the frames of a remote error are elsewhere.
 
     Args:
-        shell: IPython's shell; its `showtraceback` is wrapped until `remove`.
+        shell: IPython's shell; its `showtraceback` and `debugger` are wrapped until `remove`.
     """
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._original: Callable[..., None] = shell.showtraceback
-        shell.showtraceback = self._show
+        self._debugger: Callable[..., None] = shell.debugger
+        shell.showtraceback, shell.debugger = self._show, self._debug
 
     def remove(self) -> None:
         """Put things back as they were; nothing happens when somebody else has wrapped it since."""
-        if self._shell.__dict__.get("showtraceback") == self._show:
-            del self._shell.showtraceback
+        for name, own in (("showtraceback", self._show), ("debugger", self._debug)):
+            if self._shell.__dict__.get(name) == own:
+                delattr(self._shell, name)
+
+    def _debug(self, force: bool = False) -> None:
+        """Open the debugger, unless the frames of the last error are elsewhere."""
+        error = getattr(sys, "last_value", None)
+        if not hasattr(error, RECORD):
+            self._debugger(force=force)
+        elif force or self._shell.call_pdb:
+            where = getattr(error, SERVER, "")
+            sys.stdout.write(
+                f"The last error happened {f'on {where}' if where else 'in another process'}, and so its frames are "
+                "there: %rpc_debug opens the debugger there. %debug looks at frames of this kernel; %tb shows the "
+                "remote traceback again, as it was rendered there.\n"
+            )
 
     def _show(self, exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:
         error: BaseException | None = exc_tuple[1] if exc_tuple else sys.exc_info()[1]
+        if error is None:  # %tb
+            error = getattr(sys, "last_value", None)
         is_special = isinstance(error, (SyntaxError, BaseExceptionGroup))
         if error is not None and is_special and hasattr(error, RECORD):
             sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__

@@ -18,7 +18,7 @@ from rpc_magic.notebook.mention import HIDDEN, Fetcher, Mentions
 from rpc_magic.notebook.progress import BarKind, Progress
 from rpc_magic.notebook.registry import Registry, Server
 from rpc_magic.notebook.relay import Relay
-from rpc_magic.notebook.render import show_here
+from rpc_magic.notebook.render import Places, show_here
 from rpc_magic.notebook.status import Status
 
 __all__ = ["Extension", "is_watched"]
@@ -53,6 +53,7 @@ class Extension:
         self.runner.bring = self.fetcher.bring
         self._mentions = Mentions(shell, self.registry, self.fetcher, self.background.bind_ended)
         self._hook = TracebackHook(shell)
+        self._places = Places(shell)
         self._asking = Asking(shell, self.registry)
         self._asking.install()
         shell.ast_transformers.append(self._mentions)
@@ -107,6 +108,7 @@ class Extension:
             name = self._free_name(as_identifier(connection.name))
         connection.name = name
         connection.exchange.show = lambda message, _: show_here(self.shell, message)
+        connection.exchange.place = self._places
         progress = connection.exchange.watch = Progress(name, _bars(self.shell))
         server = Server(
             name, connection, arguments, Status(name, connection), Relay(connection), progress=progress

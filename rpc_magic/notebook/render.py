@@ -16,7 +16,7 @@ from rpc_magic.notebook.relay import is_on_page
 from rpc_magic.notebook.results import ResultHook
 from rpc_magic.wire import messages
 
-__all__ = ["background_show", "show_here"]
+__all__ = ["Places", "background_show", "show_here"]
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -88,6 +88,28 @@ def background_show(shell: Any) -> Show:
         session.send(socket, kind, content, parent=parent, ident=kind.encode())
 
     return show
+
+
+class Places:
+    """Makes what shows the output of calls that nobody waits for under the cell that started them; `Exchange.place`.
+
+    Args:
+        shell: IPython's shell.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._cell: object = None
+        self._show: Callable[..., None] = lambda *_: None
+
+    def __call__(self) -> Callable[..., None]:
+        """Return what shows it, one for each cell."""
+        parent = getattr(self._shell.display_pub, "parent_header", None) or {}
+        cell = parent.get("header", {}).get("msg_id")
+        if cell is None or cell != self._cell:
+            under = background_show(self._shell)
+            self._cell, self._show = cell, lambda message, _: under(message)
+        return self._show
 
 
 def _type_named(name: str) -> type:

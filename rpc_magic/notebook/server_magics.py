@@ -10,6 +10,7 @@ from IPython.core.magic import Magics, magics_class
 from rpc_magic.notebook.arguments import read_command, read_line
 from rpc_magic.notebook.binding import note_received
 from rpc_magic.notebook.declaring import SERVER, SERVER_NAME, Argument, for_lines
+from rpc_magic.notebook.errors import SERVER as FROM
 from rpc_magic.notebook.errors import UsageError
 from rpc_magic.notebook.extension import Extension
 from rpc_magic.notebook.registry import Server
@@ -85,6 +86,28 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             _say(
                 f"{server.name}: the code did not react to an interrupt, so its session is ended; %rpc_restart"
             )
+
+    @for_lines(SERVER_NAME, SERVER)
+    def rpc_debug(self, line: str) -> None:
+        """Look at the frames of a remote error with the debugger, where it happened.
+
+        Without a name it goes where the last error came from. Its prompt appears here; ``q`` leaves it.
+
+        Example::
+
+            %rpc_debug
+        """
+        arguments = read_line(self.rpc_debug, line)
+        if arguments.name is None and arguments.server is None:
+            arguments.name = getattr(getattr(sys, "last_value", None), FROM, None)
+        server = self._server(arguments)
+        run = server.connection.run_cell(
+            messages.RunCell("get_ipython().debugger(force=True)", expression=True),
+            {},
+            lambda message: show_here(self.shell, message),
+        )
+        if run.error is not None:
+            raise run.error
 
     @for_lines(SERVER_NAME, SERVER)
     def rpc_restart(self, line: str) -> None:

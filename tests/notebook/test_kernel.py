@@ -50,6 +50,15 @@ class Kernel:
         """Run a cell; return its outputs."""
         return self.wait(self.start(code))
 
+    def answer(self, code: str, *answers: str) -> tuple[list[str], list[dict[str, Any]]]:
+        """Run a cell, answering what it asks; return the prompts and its outputs."""
+        cell = str(self.client.execute(code, store_history=True, allow_stdin=True))
+        prompts = []
+        for answer in answers:
+            prompts.append(self.client.get_stdin_msg(timeout=TIMEOUT)["content"]["prompt"])
+            self.client.input(answer)
+        return prompts, self.wait(cell)
+
     def wait_for(self, cell: str | None, text: str) -> None:
         """Wait until a cell, or any cell, has shown a text."""
         deadline = time.monotonic() + TIMEOUT
@@ -291,6 +300,54 @@ def test_output_of_a_background_cell_goes_to_its_cell(connected: Kernel, tmp_pat
     connected.wait_for(cell, "printed late")
     connected.wait_for(cell, "shown late")
     assert "late" not in str(connected.run("%rpc_result"))
+
+
+def test_output_of_a_thread_goes_to_its_cell(connected: Kernel, tmp_path: Path) -> None:
+    """What a thread prints that a cell has left behind, while cells run here and there."""
+    go = tmp_path / "go"
+    connected.run(f"go = {str(go)!r}")
+    first = connected.start(
+        "%%rpc_call\nimport os, threading, time\nfrom IPython.display import display, HTML\ndef f():\n"
+        "    while not os.path.exists(go): time.sleep(0.01)\n    print('printed late'); display(HTML('shown late'))\n"
+        "thread = threading.Thread(target=f); thread.start()"
+    )
+    connected.wait(first)
+    assert "late" not in str(connected.run("%%rpc_call\nopen(go, 'w').close(); thread.join()"))
+    assert "late" not in str(connected.run("import time; time.sleep(0.1)"))
+    connected.wait_for(first, "printed late")
+    connected.wait_for(first, "shown late")
+
+
+def test_prompts_of_a_remote_cell(connected: Kernel) -> None:
+    """input(), getpass() and pdb ask here."""
+    prompts, outputs = connected.answer(
+        "%%rpc_call\nimport getpass\n(input('who? '), getpass.getpass())", "ann", "secret"
+    )
+    assert prompts == ["who? ", "Password: "]
+    assert outputs[0]["data"]["text/plain"] == "('ann', 'secret')"
+    prompts, outputs = connected.answer("%%rpc_call\nx = 5\nbreakpoint()\ny = 6", "p x * 2", "c")
+    assert prompts == ["(Pdb) ", "(Pdb) "]
+    assert "10" in text(outputs)
+    assert "6" in str(connected.run("y"))
+
+
+def test_debugging_a_remote_error(connected: Kernel) -> None:
+    """%rpc_debug opens the debugger at the remote frame; %debug says that, and what it is for itself."""
+    connected.run("%%rpc_call\ndef f(a):\n    b = a + 1\n    return b / 0\nf(41)")
+    assert "happened on local" in text(connected.run("%debug"))
+    for code in ("%rpc_debug", "%%rpc_call\n%debug"):
+        prompts, outputs = connected.answer(code, "p b", "q")
+        assert set(prompts) == {"ipdb> "}
+        assert "return" in text(outputs)
+        assert "42" in text(outputs).splitlines()
+
+
+@pytest.mark.parametrize("cell", ["1/0", "raise ExceptionGroup('g', [ValueError('one')])", "x = ("])
+def test_tb_shows_the_remote_traceback_again(connected: Kernel, cell: str) -> None:
+    """Of errors, exception groups and syntax errors alike."""
+    (error,) = connected.run(f"%%rpc_call\n{cell}")
+    (again,) = connected.run("%tb")
+    assert again["traceback"] == error["traceback"]
 
 
 def test_a_flood(connected: Kernel) -> None:

@@ -133,6 +133,11 @@ class Attachment:
         """True for a session that ends with this client."""
         return not self._wanted
 
+    @property
+    def is_embedded(self) -> bool:
+        """True for a server that this process has started for itself."""
+        return self._place.is_embedded
+
     # ------------------------------------------------------------ links
 
     def link(self, role: Role) -> Link:

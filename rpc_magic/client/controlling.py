@@ -87,11 +87,11 @@ class ControlLink:
         assert isinstance(answer, control.Welcome)
         return answer
 
-    def ping(self) -> int:
-        """Ask for a `Pong`, which comes as an event; return its number."""
+    def ping(self, *, machine: bool = False) -> int:
+        """Ask for a `Pong`, which comes as an event, and how the machine is; return its number."""
         number = next(self._pings)
         self._sent_at[number] = time.monotonic()
-        self.say(control.Ping(number))
+        self.say(control.Ping(number, machine))
         return number
 
     def ask_pong(self, timeout: float) -> control.Pong | None:

@@ -14,7 +14,7 @@ from rpc_magic.wire.messages import ValueInfo
 if TYPE_CHECKING:
     from rpc_magic.client.connection import Connection
 
-__all__ = ["RemoteValue", "class_of", "connection_of", "human_size"]
+__all__ = ["RemoteValue", "class_of", "connection_of", "human_size", "type_name_of"]
 
 
 class _MisusedError(RemoteValueError, AttributeError):
@@ -142,6 +142,11 @@ class RemoteValue:
 def connection_of(value: RemoteValue) -> Connection:
     """Return the connection by which a value came."""
     return value._connection  # noqa: SLF001 - of this module
+
+
+def type_name_of(value: RemoteValue) -> str:
+    """Return the name of a value's type, as "pandas.DataFrame"."""
+    return value._info.type_name  # noqa: SLF001 - of this module
 
 
 def class_of(value: RemoteValue) -> type | None:

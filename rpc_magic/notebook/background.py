@@ -16,6 +16,7 @@ from rpc_magic.client import Call
 from rpc_magic.client.running import Run, collect
 from rpc_magic.client.waiting import End
 from rpc_magic.errors import RpcMagicError
+from rpc_magic.notebook.calllog import title_of
 from rpc_magic.notebook.cells import CellOptions, Runner
 from rpc_magic.notebook.errors import UsageError, prepare
 from rpc_magic.notebook.registry import Server
@@ -97,6 +98,7 @@ class Background:
             return run.result.value
 
         def show_output(message: messages.Message, parts: list[memoryview]) -> None:
+            record.keep(message)
             connection.exchange.show_background(link, call.id, show, message, parts)
 
         def stop(number: int) -> None:
@@ -104,8 +106,12 @@ class Background:
                 link.send(0, messages.CancelCall(number))
                 connection.attachment.control.say(control.Interrupt(number))
 
-        call = CellCall(_label(cell), finish, show_output, stop)
+        call = CellCall(title_of(cell), finish, show_output, stop)
         call.owner = self
+        record = server.calls.begin(title_of(cell), call.cancel)
+        call.add_done_callback(
+            lambda done: record.end(is_cancelled=True) if done.cancelled() else record.end(done.exception())
+        )
         link.start(call, request, buffers, wait=True)
         note_sent(server, plan)
         self.calls[call.id] = call
@@ -142,9 +148,3 @@ class Background:
                 f"no background cell has the number {number} (known: {', '.join(map(str, self.calls))})"
             )
         return call
-
-
-def _label(cell: str) -> str:
-    """Return the first line of a cell, for lists."""
-    line = next((line.strip() for line in cell.splitlines() if line.strip()), "cell")
-    return line if len(line) <= 40 else f"{line[:39]}…"

@@ -14,6 +14,7 @@ from rpc_magic.client import RemoteValue
 from rpc_magic.client.running import Run
 from rpc_magic.client.values import human_size
 from rpc_magic.notebook.binding import bind
+from rpc_magic.notebook.calllog import title_of
 from rpc_magic.notebook.config import Config
 from rpc_magic.notebook.errors import SERVER, UsageError
 from rpc_magic.notebook.registry import Registry, Server
@@ -145,17 +146,25 @@ class Runner:
         )
 
     def _send(self, server: Server, request: messages.RunCell, plan: Plan, timeout: float | None) -> Run:
+        record = server.calls.begin(title_of(request.source), server.connection.interrupt)
+
+        def show(message: messages.Message) -> None:
+            record.keep(message)
+            show_here(self.shell, message, self.results)
+
         try:
             run = server.connection.run_cell(
                 request,
                 plan.inputs,
-                lambda message: show_here(self.shell, message, self.results),
+                show,
                 timeout,
                 carry=plan.carry,
                 changed=plan.changed,
                 keep=False,
             )
-        except BaseException:
+            record.end(run.error)
+        except BaseException as error:
+            record.end(error)
             # Whether the variables arrived, and what the cell did to them, is not known: they will be sent again.
             for name in {*plan.inputs, *plan.watch}:
                 server.ledger.forget(name)

@@ -56,6 +56,9 @@ class Extension:
         self._places = Places(shell)
         self._asking = Asking(shell, self.registry)
         self._asking.install()
+        self._events = {"pre_run_cell": self._cell_begins, "post_run_cell": self._cell_ends}
+        for event, function in self._events.items():
+            shell.events.register(event, function)
         shell.ast_transformers.append(self._mentions)
 
     def close(self) -> None:
@@ -64,11 +67,22 @@ class Extension:
             self.disconnect(name)
         self._hook.remove()
         self._asking.remove()
+        for event, function in self._events.items():
+            with contextlib.suppress(ValueError):
+                self.shell.events.unregister(event, function)
         self.runner.results.remove()
         with contextlib.suppress(ValueError):
             self.shell.ast_transformers.remove(self._mentions)
         for namespace in (self.shell.user_ns, self.shell.user_ns_hidden):
             namespace.pop(HIDDEN, None)
+
+    def _cell_begins(self, *_: Any) -> None:
+        for server in self.registry.servers.values():
+            server.status.cell_begins()
+
+    def _cell_ends(self, *_: Any) -> None:
+        for server in self.registry.servers.values():
+            server.status.cell_ends()
 
     # ------------------------------------------------------------ servers
 

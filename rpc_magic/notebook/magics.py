@@ -67,7 +67,7 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         self._show(server, is_text=arguments.no_widget)
 
     def _show(self, server: Server, *, is_text: bool) -> None:
-        if is_text or not is_watched(self.shell) or not show_widget(server):
+        if is_text or not is_watched(self.shell) or not show_widget(self._extension, server):
             sys.stdout.write(f"{server.status.ask()}\n")
 
     # ------------------------------------------------------------ calls

@@ -11,6 +11,7 @@ from typing import Any
 from rpc_magic.client import Connection, RemoteValue, connection_of
 from rpc_magic.errors import RemoteValueError
 from rpc_magic.namespace import Ledger
+from rpc_magic.notebook.calllog import CallLog
 from rpc_magic.notebook.errors import UsageError
 from rpc_magic.notebook.progress import Progress
 from rpc_magic.notebook.relay import Relay
@@ -43,6 +44,8 @@ class Server:
         relay: passes the messages of its widgets on.
         progress: shows how far what is sent or fetched has come.
         ticket: the session's that the ledger speaks of.
+        calls: what was run on it lately.
+        view: the widget that shows all this, once there is one.
     """
 
     name: str
@@ -54,6 +57,8 @@ class Server:
     reads: dict[str, frozenset[str]] = field(default_factory=dict)
     progress: Progress = field(default_factory=lambda: Progress("", "none"))
     ticket: str = ""
+    calls: CallLog = field(default_factory=CallLog)
+    view: Any = None
 
     def __post_init__(self) -> None:
         self.ticket = self.connection.attachment.ticket.hex()

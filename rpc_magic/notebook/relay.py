@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-import comm
-
 from rpc_magic.client import Connection
 from rpc_magic.errors import RpcMagicError
+from rpc_magic.notebook.live import create_comm
 from rpc_magic.wire import messages
 from rpc_magic.wire.handshake import Role
 
@@ -54,7 +53,7 @@ class Relay:
                     self._comms.pop(message.comm_id).close(message.data, message.metadata)
 
     def _open(self, message: messages.CommMessage, buffers: list[memoryview]) -> None:
-        one = comm.create_comm(
+        one = create_comm(
             target_name=message.target,
             comm_id=message.comm_id,
             data=message.data,

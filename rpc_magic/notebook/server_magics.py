@@ -8,14 +8,14 @@ from typing import Any
 from IPython.core.magic import Magics, magics_class
 
 from rpc_magic.notebook.arguments import read_command, read_line
-from rpc_magic.notebook.binding import note_received
 from rpc_magic.notebook.declaring import SERVER, SERVER_NAME, Argument, for_lines
 from rpc_magic.notebook.errors import SERVER as FROM
 from rpc_magic.notebook.errors import UsageError
-from rpc_magic.notebook.extension import Extension
+from rpc_magic.notebook.extension import Extension, is_watched
+from rpc_magic.notebook.moving import fetch, send
 from rpc_magic.notebook.registry import Server
 from rpc_magic.notebook.render import show_here
-from rpc_magic.notebook.sync import note_sent, plan_explicit
+from rpc_magic.notebook.widget import show_widget
 from rpc_magic.wire import control, messages
 
 __all__ = ["ServerMagics"]
@@ -45,7 +45,9 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
 
     @for_lines()
     def rpc_status(self, line: str) -> None:
-        """Tell how each connected server is, as its supervisor says; it answers while the session computes.
+        """Show how each connected server is, as its supervisor says; it answers while the session computes.
+
+        In a notebook this is the widget that %rpc_connect shows; elsewhere a line of text for each server.
 
         Example::
 
@@ -57,7 +59,8 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         if not servers:
             _say("No server is connected; %rpc_connect connects one.")
         for server in servers.values():
-            _say(str(server.status.ask()))
+            if not is_watched(self.shell) or not show_widget(self._extension, server):
+                _say(str(server.status.ask()))
 
     @for_lines(SERVER_NAME, SERVER)
     def rpc_disconnect(self, line: str) -> None:
@@ -151,13 +154,7 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         """
         arguments = read_line(self.rpc_push, line)
         server = self._server(arguments)
-        names = _names(arguments.names)
-        for name in names:
-            if not server.ledger.is_remote(name):
-                server.ledger.forget(name)
-        plan = plan_explicit(names, self.shell.user_ns, server, self._extension.registry)
-        server.connection.push(**plan.inputs)
-        note_sent(server, plan)
+        send(_names(arguments.names), self.shell.user_ns, server, self._extension.registry)
 
     @for_lines(Argument("names", nargs="+", help="variables, separated by commas or spaces"), SERVER)
     def rpc_pull(self, line: str) -> None:
@@ -169,14 +166,7 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         """
         arguments = read_line(self.rpc_pull, line)
         server = self._server(arguments)
-        names = _names(arguments.names)
-        with server.progress.fetching(", ".join(names)):
-            pulled = server.connection.pull_all(names, carry=False)
-        if not isinstance(pulled, dict):
-            raise UsageError(f"{', '.join(names)} cannot be fetched: {pulled!r}")
-        for name, value in pulled.items():
-            self.shell.user_ns[name] = value
-            note_received(server, self.shell.user_ns, name)
+        fetch(_names(arguments.names), self.shell, server, self._extension.registry)
 
     # ------------------------------------------------------------ the rest
 

@@ -11,7 +11,14 @@ from rpc_magic.serial.codec import decode, encode
 from rpc_magic.serial.context import reference
 from rpc_magic.serial.digests import FunctionDigests
 from rpc_magic.serial.encoding import CodeMode
-from rpc_magic.serial.facts import Description, describe, head_html, is_eager, python_tag
+from rpc_magic.serial.facts import (
+    Description,
+    describe,
+    describe_variables,
+    head_html,
+    is_eager,
+    python_tag,
+)
 from rpc_magic.serial.failures import encode_error
 from rpc_magic.serial.plain import decode_plain, encode_plain
 from rpc_magic.serial.segments import Buffer
@@ -26,6 +33,7 @@ __all__ = [
     "decode",
     "decode_plain",
     "describe",
+    "describe_variables",
     "dumps",
     "encode",
     "encode_error",

@@ -8,7 +8,7 @@ import sys
 import types
 from typing import Any, NamedTuple
 
-__all__ = ["Description", "describe", "head_html", "is_eager", "python_tag"]
+__all__ = ["Description", "describe", "describe_variables", "head_html", "is_eager", "python_tag"]
 
 _SCALARS = frozenset({bool, int, float, type(None)})
 _TEXTS = frozenset({str, bytes})
@@ -22,6 +22,10 @@ _PREVIEW_ITEMS = 20
 
 _FIRST_ITEMS = 5
 """Items of an array that a preview shows."""
+
+
+_VARIABLES = 2000
+"""Variables that are described at once; people read no more, and a page takes no more."""
 
 
 def is_eager(obj: object, limit: int = 1 << 20) -> bool:  # one loop, and speed matters
@@ -100,6 +104,20 @@ def describe(obj: object) -> Description:
         except Exception:  # noqa: BLE001  # a value's own code may raise anything; the other facts stand
             continue
     return Description(*facts)
+
+
+def describe_variables(hidden: tuple[str, ...]) -> dict[str, tuple[Any, ...]]:
+    """Return facts about this process's variables; a session is asked for its own by calling this there.
+
+    Args:
+        hidden: names that are not the user's.
+    """
+    namespace = sys.modules["__main__"].__dict__
+    return {
+        name: tuple(describe(value))
+        for name, value in list(namespace.items())[:_VARIABLES]
+        if not name.startswith("_") and name not in hidden and not isinstance(value, types.ModuleType)
+    }
 
 
 def head_html(obj: Any) -> str:

@@ -105,9 +105,12 @@ class ClientConnection(asyncio.BufferedProtocol):
         match message:
             case control.Attach() | control.Restart():
                 self._requests.put_nowait(message)
-            case control.Ping(number):
+            case control.Ping(number, machine):
                 pong = control.Pong(number, "none")
-                self.say(self._sessions.pong(self._session, number) if self._sessions else pong)
+                pong = self._sessions.pong(self._session, number) if self._sessions else pong
+                if machine:
+                    pong = msgspec.structs.replace(pong, machine=self._supervisor.machine(self._session))
+                self.say(pong)
             case control.Interrupt(call):
                 if self._session is not None and self._sessions is not None:
                     self._sessions.interrupt(self._session, call)

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from rpc_magic.errors import ConnectError, RpcMagicError
 from rpc_magic.runtime import records, tokens
@@ -26,7 +27,7 @@ from rpc_magic.server.admission import Admission
 from rpc_magic.server.clients import ClientConnection, connect_client
 from rpc_magic.server.keepers import Keepers, Start
 from rpc_magic.server.listening import listen
-from rpc_magic.server.sessions import SessionTable
+from rpc_magic.server.sessions import Session, SessionTable
 from rpc_magic.settings import ServerSettings, WireLimits
 from rpc_magic.transport.packets import PacketSocket
 from rpc_magic.wire import control, internal
@@ -69,6 +70,7 @@ class Supervisor:
         self.sessions: SessionTable | None = None
         self._listener, self._program = listener, program
         self._versions = own_versions()
+        self._began = time.monotonic()
         self._settings = ServerSettings(orphan_seconds=config.orphan_seconds)
         self._ended = asyncio.Event()
         if keeper is not None:
@@ -98,6 +100,19 @@ class Supervisor:
             has_functions=self._program is not None,
             plain_arguments=self.config.plain_arguments,
             payload=WireLimits().payload,
+        )
+
+    def machine(self, session: Session | None) -> control.Machine:
+        """Return how this machine is, for the client of a session."""
+        memory = psutil.virtual_memory()
+        now = time.monotonic()
+        return control.Machine(
+            processors=os.cpu_count() or 1,
+            load=psutil.cpu_percent(interval=None),
+            memory=memory.total,
+            memory_used=memory.total - memory.available,
+            uptime=now - self._began,
+            session_age=now - session.began if session is not None else 0.0,
         )
 
     def _check(self, hello: Hello) -> Verdict:

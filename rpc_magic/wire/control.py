@@ -53,9 +53,10 @@ class Attach(Control, tag=1, frozen=True):
 
 
 class Ping(Control, tag=2, frozen=True):
-    """Are you there, and what runs? Answer: `Pong`."""
+    """Are you there, and what runs? Answer: `Pong`; with `machine`, it tells of the machine too."""
 
     number: int
+    machine: bool = False
 
 
 class Interrupt(Control, tag=3, frozen=True):
@@ -140,6 +141,25 @@ class NotAttached(Control, tag=22, frozen=True):
     since: float = 0.0
 
 
+class Machine(msgspec.Struct, frozen=True, array_like=True):
+    """How the server's machine is.
+
+    Attributes:
+        processors: their number.
+        load: percent of the processors' time that was used since it was last told.
+        memory, memory_used: bytes.
+        uptime: seconds that the server has run.
+        session_age: seconds that the session has lived; 0 for none.
+    """
+
+    processors: int
+    load: float
+    memory: int
+    memory_used: int
+    uptime: float
+    session_age: float
+
+
 class Pong(Control, tag=23, frozen=True):
     """The answer to a ping, and what the supervisor knows of the session without asking it.
 
@@ -151,6 +171,7 @@ class Pong(Control, tag=23, frozen=True):
         memory: resident bytes of the session's process.
         cpu_seconds: processor time that it has used.
         stopping_seconds: how long ago the running call was first interrupted; 0 when it was not.
+        machine: how the machine is, where that was asked for.
     """
 
     number: int
@@ -160,6 +181,7 @@ class Pong(Control, tag=23, frozen=True):
     memory: int = 0
     cpu_seconds: float = 0.0
     stopping_seconds: float = 0.0
+    machine: Machine | None = None
 
 
 class SessionEnded(Control, tag=24, frozen=True):

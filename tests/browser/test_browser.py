@@ -37,7 +37,7 @@ def test_quickstart_in_lab(open_notebook: Callable[..., Any]) -> None:
     notebook.picture("quickstart-figure")
 
     [connect] = [number for number, cell in enumerate(cells) if cell.startswith("%rpc_connect")]
-    status = notebook.output(connect).filter(has_text="local: connected").first
+    status = notebook.output(connect).filter(has_text="connected · local").first
     status.scroll_into_view_if_needed()
     assert status.is_visible()
     notebook.picture("quickstart-status")
@@ -52,7 +52,7 @@ def test_one_page(open_notebook: Callable[..., Any]) -> None:
     notebook.run_all()
     assert notebook.errors() == []
     # The status is asked for every two seconds: what it says for longer is not about a cell that has just ended.
-    notebook.wait_for_calm(0, "local: connected", seconds=3)
+    notebook.wait_for_calm(0, "connected · local", seconds=3)
     notebook.picture("one-page", whole=True)
 
 

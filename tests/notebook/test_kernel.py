@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ipykernel
 import pytest
 from nbformat import write
 from nbformat.v4 import new_code_cell, new_notebook
@@ -119,8 +118,7 @@ def test_the_widget_follows_the_session(connected: Kernel, tmp_path: Path) -> No
     cell = connected.start(f"go = {str(go)!r}\n%rpc_connect --name seen")
     connected.wait(cell)
     connected.run("%%seen --noblock\nimport os, time\nwhile not os.path.exists(go): time.sleep(0.01)")
-    # ipykernel 6 has one current cell for all threads; the widget is updated all the same, by the number of its comm.
-    connected.wait_for(cell if ipykernel.version_info[0] > 6 else None, "seen: busy for")
+    connected.wait_for(cell, "<b>busy</b> · seen")
     go.touch()
     connected.run("%rpc_result")
 

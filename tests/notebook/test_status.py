@@ -1,4 +1,4 @@
-"""The status model and its widget: `rpc_magic.notebook.status`, `widget`."""
+"""The status model: `rpc_magic.notebook.status`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 import rpc_magic
-from rpc_magic.notebook.registry import Server
-from rpc_magic.notebook.relay import Relay
 from rpc_magic.notebook.status import Snapshot, Status
-from rpc_magic.notebook.widget import show_widget
 
 TIMEOUT = 30.0  # seconds
 
@@ -55,6 +51,7 @@ def test_a_watcher_hears_of_busy_and_idle(status: Status) -> None:
     status.watch(seen.put)
     assert wait_for(seen, "connected").name == "gpu"
     call = status._connection.submit(time.sleep, 60)
+    status.cell_ends()  # as the cell that started it
     busy = wait_for(seen, "busy")
     assert "gpu: busy for" in str(busy)
     call.cancel()
@@ -117,25 +114,66 @@ def test_lines() -> None:
     assert str(Snapshot("connected", "a", "u", "", round_trip=0.0012)) == "a: connected, u, 1.2 ms"
 
 
-def test_the_widget_follows_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its text changes with the state; its buttons act; its bundle holds text for where no widgets are."""
-    shown: list[Any] = []
-    monkeypatch.setattr("IPython.display.display", shown.append)
-    with rpc_magic.connect() as connection:
-        status = Status("gpu", connection)
-        server = Server("gpu", connection, (), status, Relay(connection))
-        assert show_widget(server)
-        (line,) = shown
-        light, stop, leave = line.children
-        bundle = line._repr_mimebundle_()
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        assert data["text/plain"].startswith("gpu: connected")
-        assert "gpu: connected" in data["text/html"]
-        changed: queue.Queue[str] = queue.Queue()
-        light.observe(lambda change: changed.put(change["new"]), "value")
-        leave.click()
-        while "closed" not in changed.get(timeout=TIMEOUT):
-            pass
-        assert connection.state == "closed"
-        status.end()
-        assert stop.disabled
+def test_it_sleeps_while_nothing_goes_on(status: Status) -> None:
+    """Watched, but idle, it asks nothing; a cell that ends is followed by one question; details are kept fresh."""
+    seen: queue.Queue[Snapshot] = queue.Queue()
+    status.watch(seen.put)
+    wait_for(seen, "connected")
+    control = status._connection.attachment.control
+    asked: queue.Queue[bool] = queue.Queue()
+    ping = control.ping
+
+    def counted(*, machine: bool = False) -> int:
+        asked.put(machine)
+        return ping(machine=machine)
+
+    control.ping = counted  # type: ignore[method-assign]
+    with pytest.raises(queue.Empty):
+        asked.get(timeout=3)
+    status.cell_begins()
+    status.cell_ends()
+    assert asked.get(timeout=TIMEOUT) is False
+    status.wants_facts = lambda: True
+    status.touch()
+    assert asked.get(timeout=TIMEOUT) is True
+    deadline = time.monotonic() + TIMEOUT
+    while status.facts().machine is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    facts = status.facts()
+    assert facts.machine is not None
+    assert facts.machine.memory > facts.machine.memory_used > 0
+    assert facts.machine.uptime >= facts.machine.session_age > 0
+    assert facts.welcome.host
+    assert facts.memory > 0
+
+
+def test_a_cell_that_lasts_blocks(status: Status) -> None:
+    """A cell that runs for some time is told, so that buttons can say that nobody hears them; its end too."""
+    seen: queue.Queue[Snapshot] = queue.Queue()
+    status.watch(seen.put)
+    status.cell_begins()
+    while not seen.get(timeout=TIMEOUT).is_blocked:
+        pass
+    status.cell_ends()
+    while seen.get(timeout=TIMEOUT).is_blocked:
+        pass
+
+
+def test_stop_means_the_call_that_is_shown(status: Status) -> None:
+    """Stop for a call that has ended leaves the one that runs alone; for that one, it interrupts it."""
+    seen: queue.Queue[Snapshot] = queue.Queue()
+    status.watch(seen.put)
+    first = status._connection.submit(time.sleep, 0)
+    first.result(TIMEOUT)
+    second = status._connection.submit(time.sleep, 60)
+    status.touch()
+    status.cell_ends()
+    busy = wait_for(seen, "busy")
+    assert busy.call == second.id
+    status.stop(first.id)
+    status.ask()
+    assert not second.done()
+    status.stop(busy.call)
+    with pytest.raises(rpc_magic.RemoteError, match="KeyboardInterrupt"):
+        second.result(TIMEOUT)

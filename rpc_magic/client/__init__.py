@@ -3,7 +3,7 @@
 from rpc_magic.client.calls import Call
 from rpc_magic.client.connecting import connect
 from rpc_magic.client.connection import Connection
-from rpc_magic.client.link import Transfer
+from rpc_magic.client.listener import Transfer
 from rpc_magic.client.results import Result, ServerInfo
 from rpc_magic.client.values import RemoteValue, class_of, connection_of
 

@@ -3,11 +3,15 @@
 State, which changes only here::
 
     attached ──SessionEnded──► died ──restart()──► attached
-        │                        │
-        ├──connection gone──► lost
-        └──close()──► closed
+      │   ▲                      ▲
+      │   └──back──┐             │
+      ├──cut──► reconnecting ────┤
+      │            │             │
+      ├──Taken, Goodbye──► lost ◄┘ never
+      └──close()──► closed
 
-A call begun in any other state than *attached* raises the error that says why.
+A call begun while it is *attached* or *reconnecting* is sent, now or when the connection is back; in any other state it
+raises the error that says why.
 """
 
 from __future__ import annotations
@@ -15,30 +19,33 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import queue
 import secrets
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from rpc_magic import serial
 from rpc_magic.client.controlling import ControlLink
 from rpc_magic.client.dialing import dial
+from rpc_magic.client.heartbeat import Heartbeat
 from rpc_magic.client.interrupts import Deferred
+from rpc_magic.client.introducing import client_info, process_id
 from rpc_magic.client.link import Link
-from rpc_magic.client.locating import Place
+from rpc_magic.client.locating import Place, has_ended
 from rpc_magic.client.modules import LocalModules
+from rpc_magic.client.reconnecting import Reconnecting, Retry
 from rpc_magic.errors import (
+    AuthenticationError,
     ConnectError,
     ConnectionLostError,
     RpcMagicError,
     SessionDiedError,
     SessionInUseError,
 )
-from rpc_magic.runtime.processes import machine_id, python_tag, user_name
-from rpc_magic.runtime.versions import Libraries, own_versions, version_note
+from rpc_magic.runtime.processes import python_tag
+from rpc_magic.runtime.versions import Libraries, version_note
 from rpc_magic.settings import ClientSettings
 from rpc_magic.transport.iothread import IoThread
 from rpc_magic.transport.pace import FAR_SECONDS
@@ -48,19 +55,9 @@ from rpc_magic.wire.store import ChunkStore
 
 __all__ = ["Attachment", "Stray"]
 
+_LIVE = frozenset({"attached", "reconnecting"})
+
 Stray = Callable[[int, messages.Message, list[memoryview]], None]
-
-CLIENT_ID = secrets.token_bytes(16)
-"""Names this process to servers."""
-
-
-def _new_client_id() -> None:
-    global CLIENT_ID
-    CLIENT_ID = secrets.token_bytes(16)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_client_id)
 
 
 class Attachment:
@@ -79,10 +76,11 @@ class Attachment:
         session: its name.
         code: how functions travel: as source between different versions of Python.
         pong: what the supervisor last said of the session.
+        retry: which attempt to reconnect runs or is next; None while it is not reconnecting.
         on_comm: takes messages of the session's widgets, on the thread that waits for their call; else on that which
             reads.
         on_stray: takes output that belongs to no call that runs, on the I/O thread.
-        on_change: called on the I/O thread when `state` or `pong` has changed.
+        on_change: called on any thread when `state`, `retry` or `pong` has changed.
         modules: serves the user's own modules to the session.
         libraries: what was told of the versions of libraries.
         chunks: finds what the session has already.
@@ -95,6 +93,7 @@ class Attachment:
         self.on_stray: Stray = lambda *_: None
         self._settings = ClientSettings()
         self._lock = threading.RLock()
+        self._turning = threading.Lock()
         self._links: dict[Role, Link] = {}
         self._error: Exception | None = None
         self.url = place.address.url
@@ -111,17 +110,24 @@ class Attachment:
         self.modules = LocalModules()
         self.libraries = Libraries()
         self.chunks = ChunkStore(self._settings.held)
-        self._client_id = CLIENT_ID
+        self._process = process_id()
+        self._client_id = secrets.token_bytes(16)  # another connection of this process is another client
+        self._stopped: set[int] = set()  # calls to interrupt when the connection is back
+        self.retry: Retry | None = None
+        self._cut_at = 0.0
+        self._is_resumed: Callable[[bool], None] = lambda _: None
         began = time.monotonic()
         deadline = began + timeout
         sock = dial(place.address, place.token, Role.CONTROL, self._client_id, deadline)
         self._nearest = time.monotonic() - began  # the shortest time that connecting has taken, in seconds
         self.io = IoThread()
-        self.control = ControlLink(sock, self.url, self.io, self._hear, self._control_lost)
+        self._reconnecting = Reconnecting(self._settings, self._is_cut, self._come_back, self._note_retry)
+        self._heartbeat = Heartbeat(self._settings, self._ping, self._fall_silent)
+        self.control = self._control_link(sock)
         try:
             self.welcome = self.control.welcome(max(0.1, deadline - time.monotonic()))
             self.code = "bytecode" if self.welcome.python == python_tag() else "source"
-            self.io.every(self._settings.beat_seconds, self.control.ping)
+            self.io.every(min(1.0, self._settings.beat_seconds), self._beat)
             if self.welcome.has_sessions and (session or place.is_embedded or not self.welcome.has_functions):
                 self.link(Role.DATA)
         except BaseException:
@@ -150,8 +156,8 @@ class Attachment:
         if (
             link is not None
             and not link.is_gone
-            and self._client_id is CLIENT_ID  # a forked child must not write between its parent's frames
-            and (self.state == "attached" or role is Role.FUNCTIONS)
+            and self._process is process_id()  # a forked child must not write between its parent's frames
+            and (self.state in _LIVE or role is Role.FUNCTIONS)
         ):
             return link
         with self._lock:
@@ -161,12 +167,12 @@ class Attachment:
         link = self._links.get(role)
         if self._error is not None and not (role is Role.FUNCTIONS and self.state == "died"):
             raise copy.copy(self._error)  # the one that is kept must not gather tracebacks
-        if self._client_id != CLIENT_ID:
+        if self._process != process_id():
             raise RpcMagicError("a connection cannot be used in a forked child process: connect() there")
         if link is not None and not link.is_gone:
             return link
         if role is not Role.FUNCTIONS and not self.ticket:
-            self._attach(control.Attach(self._wanted, self._take, self._client_info()))
+            self._attach(control.Attach(self._wanted, self._take, client_info(self.welcome)))
         ticket = bytes(16) if role is Role.FUNCTIONS else self.ticket
         began = time.monotonic()
         deadline = began + self.timeout
@@ -176,13 +182,14 @@ class Attachment:
             sock,
             self.io,
             self.welcome.payload,
-            lambda detail: self._link_lost(role, detail),
+            lambda detail, can_resume: self._link_lost(role, detail, can_resume=can_resume),
             self._take_stray,
             self.chunks if role is Role.DATA else None,
         )
         if role is Role.DATA:
             link.on_question = lambda question: self.modules.answer(question, link.send)
             link.on_libraries = self.compare
+            link.on_resumed = lambda is_known: self._resumed(link, is_known=is_known)
             link.is_far = self._nearest >= FAR_SECONDS
             configure = messages.Configure(self._is_plain_only, self.code == "source", link.is_far)
             if configure != messages.Configure():
@@ -215,27 +222,133 @@ class Attachment:
                 "call them by name, as conn.call('add', 2, 3); dir(conn.functions) lists them"
             )
         with Deferred():  # an answer that nobody took would be taken for the next one's
-            answer = self.control.ask(request, control.Attached, self.timeout)
-            if isinstance(answer, control.NotAttached):
-                if answer.kind == "in_use":
-                    raise SessionInUseError(self.url, self._wanted, answer.holder, answer.since)
-                raise ConnectError(self.url, answer.reason)
+            answer = self._check(self.control.ask(request, control.Attached, self.timeout))
             self.ticket, self.session, self.worker_pid = answer.ticket, answer.session, answer.worker_pid
             self.is_new = answer.is_new
 
-    def _client_info(self) -> control.ClientInfo:
-        is_here = self.welcome.machine == machine_id()
-        is_alike = is_here and self.welcome.python == python_tag()  # else its packages are no use there
-        return control.ClientInfo(
-            pid=os.getpid(),
-            host=socket.gethostname(),
-            user=user_name(),
-            python=python_tag(),
-            cwd=str(Path.cwd()) if is_here else "",
-            path=tuple(str(Path(entry).absolute()) for entry in sys.path) if is_alike else (),
-            environ=dict(os.environ) if is_here else {},
-            versions=own_versions(),
-        )
+    def _check(self, answer: control.Attached | control.NotAttached) -> control.Attached:
+        """Return an answer that gives the session; raise what another one says."""
+        if isinstance(answer, control.Attached):
+            return answer
+        match answer.kind:
+            case "in_use":
+                raise SessionInUseError(self.url, self._wanted, answer.holder, answer.since)
+            case "ended":
+                raise SessionDiedError(self.session or "private", answer.reason, answer.last_words)
+            case "taken":
+                raise ConnectionLostError(self.url, f"{answer.holder} took the session over")
+        raise ConnectError(self.url, answer.reason)
+
+    # ------------------------------------------------------------ coming back after a cut
+
+    def _control_link(self, sock: socket.socket) -> ControlLink:
+        return ControlLink(sock, self.url, self.io, self._hear, self._control_lost, self._heartbeat.heard)
+
+    def _ping(self) -> None:
+        self.control.ping()
+
+    def _beat(self) -> None:
+        """I/O thread, every second."""
+        self._heartbeat.beat()
+        link = self._links.get(Role.DATA)
+        if link is not None:
+            link.acknowledge()
+
+    def _fall_silent(self) -> None:
+        """I/O thread: nothing has come from the server for too long."""
+        for link in list(self._links.values()):
+            link.cut()
+        self.control.cut()
+
+    def _is_cut(self) -> bool:
+        """Tell whether something has still to be connected again."""
+        link = self._links.get(Role.DATA)
+        is_down = link is not None and not link.is_up and not link.is_gone
+        return self.state in _LIVE and (self.control.is_gone or is_down)
+
+    def _note_retry(self, retry: Retry | None) -> None:
+        if retry is not None and self.retry is None:
+            self._cut_at = time.monotonic()
+        self.retry = retry
+        self._turn("attached" if retry is None else "reconnecting", _LIVE)
+        self.on_change()
+
+    def _turn(self, state: str, allowed: frozenset[str], error: Exception | None = None) -> bool:
+        """Change the state, when it is one of `allowed`; the first error of an end stays. Any thread."""
+        with self._turning:
+            if self.state not in allowed:
+                return False
+            self.state = state
+            if error is not None:
+                self._error = self._error or error
+            return True
+
+    def _come_back(self) -> None:
+        """Reconnecting thread: one attempt to connect what was cut."""
+        try:
+            if self.control.is_gone:
+                self._attach_again()
+            link = self._links.get(Role.DATA)
+            if link is not None and not link.is_up and not link.is_gone:
+                self._resume(link)
+        except SessionDiedError as error:
+            died = error
+            self.io.do(lambda: self._die(died))
+        except (AuthenticationError, ConnectionLostError, ConnectError) as error:
+            self._consider(error)
+
+    def _attach_again(self) -> None:
+        deadline = time.monotonic() + self._settings.connect_seconds
+        place = self._place
+        sock = dial(place.address, place.token, Role.CONTROL, self._client_id, deadline)
+        link = self._control_link(sock)
+        try:
+            welcome = link.welcome(self._settings.connect_seconds)
+            if self.ticket:
+                request = control.Attach(
+                    self._wanted, take=False, client=client_info(welcome), ticket=self.ticket
+                )
+                self._check(link.ask(request, control.Attached, self._settings.connect_seconds))
+        except BaseException:
+            link.close()
+            raise
+        self.control, self.welcome = link, welcome
+        for call in list(self._stopped):
+            self._stopped.discard(call)
+            link.say(control.Interrupt(call))
+
+    def _resume(self, link: Link) -> None:
+        deadline = time.monotonic() + self._settings.connect_seconds
+        place, is_done = self._place, queue.SimpleQueue[bool]()
+        self._is_resumed = is_done.put
+        sock = dial(place.address, place.token, Role.DATA, self._client_id, deadline, self.ticket, link.due)
+        self.io.do(lambda: link.resume(sock))
+        with contextlib.suppress(queue.Empty):  # it is tried again
+            is_done.get(timeout=self._settings.connect_seconds)
+
+    def _resumed(self, link: Link, *, is_known: bool) -> None:
+        """Whoever reads: the session goes on with the link, or knows nothing of it."""
+        if not is_known:
+            link.close(
+                ConnectionLostError(self.url, "the session could not go on where the connection broke")
+            )
+        self._is_resumed(is_known)
+
+    def _consider(self, error: RpcMagicError) -> None:
+        """Reconnecting thread: an attempt has failed; give up where no other one can succeed."""
+        is_over = time.monotonic() - self._cut_at > self._settings.reconnect_seconds
+        if isinstance(error, AuthenticationError) or is_over:
+            self._lose(ConnectionLostError(self.url, str(error)))
+        elif isinstance(error, ConnectionLostError) and "took the session over" in error.detail:
+            self._lose(error)
+        elif self._place.is_embedded and has_ended(0.0):
+            self._lose(ConnectionLostError(self.url, "the embedded server has ended"))
+
+    def interrupt(self, call: int) -> None:
+        """Interrupt a call while it is the one that runs; 0 means whatever runs. Any thread."""
+        if self.control.is_gone:
+            self._stopped.add(call)
+        self.control.say(control.Interrupt(call))
 
     # ------------------------------------------------------------ what is told (I/O thread)
 
@@ -258,9 +371,8 @@ class Attachment:
                 self.on_change()
 
     def _die(self, error: SessionDiedError) -> None:
-        if self.state in {"closed", "lost"}:
+        if not self._turn("died", _LIVE, error):
             return  # the server has said that it ends, and its sessions with it
-        self._error, self.state = error, "died"
         for role, link in list(self._links.items()):
             if role is not Role.FUNCTIONS:  # those run in a program, which lives on
                 link.read_rest()
@@ -269,9 +381,8 @@ class Attachment:
         self.on_change()
 
     def _lose(self, error: ConnectionLostError) -> None:
-        if self.state in {"closed", "lost"}:
+        if not self._turn("lost", _LIVE | {"died"}, error):
             return
-        self._error, self.state = self._error or error, "lost"
         self._fail_links(error)
         self.on_change()
 
@@ -281,13 +392,16 @@ class Attachment:
             link.fail_all(error)
 
     def _control_lost(self) -> None:
-        if self.state != "closed":
-            self._lose(ConnectionLostError(self.url, "the server has ended, or the network broke"))
+        if self.state in _LIVE:
+            self._reconnecting.start()
 
-    def _link_lost(self, role: Role, detail: str) -> Exception | None:
-        """A data connection has ended: the supervisor says why within a moment, or it was the connection alone."""
+    def _link_lost(self, role: Role, detail: str, *, can_resume: bool) -> Exception | None:
+        """A connection has ended: it is made again, or the supervisor says why within a moment."""
         if self._error is not None:
             return self._error
+        if can_resume:
+            self._reconnecting.start()
+            return None
         error = ConnectionLostError(self.url, detail)
         if self.control.is_gone:
             return error
@@ -329,13 +443,17 @@ class Attachment:
         with self._lock:
             if self.state in {"lost", "closed"} and self._error is not None:
                 raise copy.copy(self._error)
+            if self.state == "reconnecting":
+                raise ConnectionLostError(
+                    self.url, "it is being made again; restart the session when it is back"
+                )
             error = SessionDiedError(self.session or "private", "it was restarted")
             for link in self._links.values():
                 link.close(error)
             self._links = {role: link for role, link in self._links.items() if role is Role.FUNCTIONS}
             is_dead = self.state == "died"
             self._error, self.state = None, "attached"
-            info = self._client_info()
+            info = client_info(self.welcome)
             wanted = control.Attach(self._wanted, self._take, info) if is_dead else control.Restart(info)
             self.ticket = b""
             self._attach(wanted)
@@ -358,6 +476,7 @@ class Attachment:
             if self.state == "closed":
                 return
             self.state = "closed"
+            self._reconnecting.end()
             error = RpcMagicError(f"this connection to {self.url} is closed")
             self._error = error
             if os.getpid() == self.io.pid:

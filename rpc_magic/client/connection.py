@@ -256,7 +256,7 @@ class Connection:
 
     def interrupt(self) -> None:
         """Interrupt what runs in the session; its caller gets KeyboardInterrupt. Nothing happens when it is idle."""
-        self._attachment.control.say(control.Interrupt(0))
+        self._attachment.interrupt(0)
 
     def restart(self) -> None:
         """Give the session a fresh process; its variables are gone, calls that run or wait end."""

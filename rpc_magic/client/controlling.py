@@ -32,6 +32,7 @@ class ControlLink:
         io: the thread that reads it.
         on_event: takes what the supervisor says unasked, on the I/O thread.
         on_lost: called once on the I/O thread when the connection is gone.
+        on_heard: called there whenever something has come.
     """
 
     def __init__(
@@ -41,9 +42,11 @@ class ControlLink:
         io: IoThread,
         on_event: Callable[[control.ToClient], None],
         on_lost: Callable[[], None],
+        on_heard: Callable[[], None],
     ) -> None:
         self._frames = FrameSocket(sock, CONTROL_LIMITS)
         self._url, self._io, self._on_event, self._on_lost = url, io, on_event, on_lost
+        self._on_heard = on_heard
         self._answers: queue.SimpleQueue[control.ToClient | None] = queue.SimpleQueue()
         self._asking = threading.Lock()
         self._pings = itertools.count(1)
@@ -124,7 +127,9 @@ class ControlLink:
     def readable(self) -> None:
         """Read, and sort what came into answers and events."""
         try:
-            for frame in self._frames.read():
+            frames = self._frames.read()
+            self._on_heard()
+            for frame in frames:
                 self._hear(control.decode_to_client(frame.message))
         except (EOFError, OSError, ProtocolError):
             self._lose()
@@ -149,6 +154,10 @@ class ControlLink:
         except OSError:
             self._lose()
             return True
+
+    def cut(self) -> None:
+        """I/O thread: nothing has come for too long: take the connection for gone."""
+        self._lose()
 
     def _lose(self) -> None:
         if self._is_gone:

@@ -7,6 +7,7 @@ import time
 
 from rpc_magic.errors import AuthenticationError, ConnectError, ProtocolError
 from rpc_magic.runtime.addresses import Address
+from rpc_magic.transport.keepalive import keep_alive
 from rpc_magic.wire.handshake import (
     CHALLENGE_SIZE,
     VERDICT_SIZE,
@@ -23,7 +24,13 @@ _LOOK_SECONDS = 2.0
 
 
 def dial(
-    address: Address, token: bytes, role: Role, client: bytes, deadline: float, ticket: bytes = _NO_TICKET
+    address: Address,
+    token: bytes,
+    role: Role,
+    client: bytes,
+    deadline: float,
+    ticket: bytes = _NO_TICKET,
+    resume: int = 0,
 ) -> socket.socket:
     """Connect and go through the handshake.
 
@@ -34,6 +41,7 @@ def dial(
         client: the 16 bytes that name this client.
         deadline: moment of `time.monotonic` by which it must be done.
         ticket: of the session, for a connection to one.
+        resume: number of the frame that is due, on a connection that resumes an earlier one; else 0.
 
     Raises:
         AuthenticationError: either side could not prove the token.
@@ -42,7 +50,7 @@ def dial(
     url = address.url
     sock = _connect(address, deadline)
     try:
-        handshake = ClientHandshake(url, token, role, client, ticket)
+        handshake = ClientHandshake(url, token, role, client, ticket, resume)
         sock.sendall(handshake.hello)
         sock.sendall(handshake.proof(_receive(sock, CHALLENGE_SIZE, deadline)))
         verdict = read_verdict(_receive(sock, VERDICT_SIZE, deadline))
@@ -117,6 +125,8 @@ def _connect(address: Address, deadline: float) -> socket.socket:
     except OSError as error:
         sock.close()
         raise ConnectError(url, error.strerror or str(error)) from error
+    if sock.family != socket.AF_UNIX:
+        keep_alive(sock)
     return sock
 
 

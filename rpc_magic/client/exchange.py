@@ -18,14 +18,15 @@ from typing import Any
 from rpc_magic import serial
 from rpc_magic.client.attachment import Attachment
 from rpc_magic.client.calls import Call, Waiter
-from rpc_magic.client.link import Link, Transfer
+from rpc_magic.client.link import Link
+from rpc_magic.client.listener import Transfer
 from rpc_magic.client.outcomes import exception_of, value_of
 from rpc_magic.client.showing import answer_prompt, show_plainly
 from rpc_magic.client.values import RemoteValue
 from rpc_magic.client.waiting import End, Hooks, wait_for
 from rpc_magic.errors import ConnectionLostError, RpcMagicError, TransferError, UnknownFunctionError
 from rpc_magic.settings import ClientSettings
-from rpc_magic.wire import control, messages
+from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.wire.handshake import Role
 
@@ -322,7 +323,7 @@ class Exchange:
         """End a call: take it out of the queue there, or interrupt it when it runs."""
         with contextlib.suppress(RpcMagicError):
             link.send(0, messages.CancelCall(number))
-            self._attachment.control.say(control.Interrupt(number))
+            self._attachment.interrupt(number)
 
     @staticmethod
     def _tell_deaf(link: Link) -> None:

@@ -48,20 +48,20 @@ class Leader:
         self._may_look = processors > 1
         self._is_quick = self._may_look
 
-    def wait(self, listener: _Waiting, read: Callable[[], None]) -> None:
-        """Call `read` whenever something has come, until something was for `listener` or the moment is over."""
+    def wait(self, listener: _Waiting, read: Callable[[], bool]) -> None:
+        """Call `read` whenever something has come, until something was for `listener` or the moment is over.
+
+        `read` returns False when there is nothing more to read.
+        """
         poll = self._poll
         if poll is None:
             return
         began = time.perf_counter()
         if self._is_quick:
             for _ in range(_LOOKS):
-                if poll(0):
-                    read()
-                    if listener.has_events:
-                        return
+                if poll(0) and (not read() or listener.has_events):
+                    return
         while not listener.has_events:
-            if not poll(_LEAD_MS):
+            if not poll(_LEAD_MS) or not read():
                 break
-            read()
         self._is_quick = self._may_look and time.perf_counter() - began < _QUICK

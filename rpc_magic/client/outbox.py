@@ -1,7 +1,7 @@
 """Large frames on their way out: the I/O thread sends them one after the other, their large buffers in chunks ahead.
 
-A frame is done when it has left, or when nobody will take it any more. While one waits here, everything else that is
-sent on the link waits behind it, so that the order of requests is kept.
+While one waits here, everything else that is sent on the link waits behind it, so that the order of requests is kept.
+A frame with a number is done when the other side has acknowledged it (`Link` says so), another one when it has left.
 """
 
 from __future__ import annotations
@@ -12,21 +12,47 @@ from collections.abc import Sequence
 
 from rpc_magic.transport import FrameSocket
 from rpc_magic.transport.pace import Pace
-from rpc_magic.wire.frames import Buffer
+from rpc_magic.wire.chunks import LARGE
+from rpc_magic.wire.frames import JOIN, Buffer
 from rpc_magic.wire.transfers import Outgoing, Transfers
 
-__all__ = ["Outbox"]
+__all__ = ["Entry", "Outbox"]
 
 
-class _Entry:
-    """A frame that waits; `left` is set when it has left."""
+class Entry:
+    """A frame that is sent.
 
-    __slots__ = ("buffers", "call", "encoded", "left", "outgoing", "size")
+    Attributes:
+        number: as in `FrameSocket.send`; None for a link that cannot be resumed.
+        call, encoded, buffers: call, message and objects. Of a frame with a number that is not large they are copies.
+        size: bytes of the buffers.
+        done: set when its buffers are of no further use, so that their owner may change them; None for copies.
+        outgoing: its transfer, once that has begun.
+    """
 
-    def __init__(self, call: int, encoded: bytes, buffers: Sequence[Buffer], size: int) -> None:
-        self.call, self.encoded, self.buffers, self.size = call, encoded, buffers, size
-        self.left = threading.Event()
+    __slots__ = ("buffers", "call", "done", "encoded", "number", "outgoing", "size")
+
+    def __init__(
+        self, number: int | None, call: int, encoded: bytes, buffers: Sequence[Buffer], size: int
+    ) -> None:
+        self.number, self.call, self.encoded, self.buffers, self.size = number, call, encoded, buffers, size
+        self.done: threading.Event | None = None
         self.outgoing: Outgoing | None = None
+        if size >= (JOIN if number is None else LARGE):
+            self.done = threading.Event()
+        elif number is not None and size:
+            self.buffers = [b if type(b) is bytes else bytes(b) for b in buffers]
+
+    def finish(self) -> None:
+        """Its buffers are of no further use."""
+        self.buffers = ()
+        if self.done is not None:
+            self.done.set()
+
+    def note_left(self) -> None:
+        """It has left."""
+        if self.number is None:
+            self.finish()
 
 
 class Outbox:
@@ -40,27 +66,27 @@ class Outbox:
         is_far: the other side is far away: what goes slowly is compressed.
     """
 
-    def __init__(self, frames: FrameSocket, transfers: Transfers | None) -> None:
+    def __init__(self, frames: FrameSocket, transfers: Transfers | None, *, is_far: bool = False) -> None:
         self._frames, self._transfers = frames, transfers
-        self._waiting: deque[_Entry] = deque()
-        self._begun: deque[_Entry] = deque()  # handed over whole; a part waits for the socket
-        self._last: _Entry | None = None
-        self.is_far = False
+        self._waiting: deque[Entry] = deque()
+        self._begun: deque[Entry] = deque()  # handed over whole; a part waits for the socket
+        self._last: Entry | None = None
+        self.is_far = is_far
         self._pace, self._sent_before = Pace(is_far=False), 0
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def post(self, call: int, encoded: bytes, buffers: Sequence[Buffer], size: int) -> threading.Event:
-        """Put a frame at the end; return what tells that it has left."""
-        entry = self._last = _Entry(call, encoded, buffers, size)
+    def post(self, entry: Entry) -> None:
+        """Put a frame at the end; one that was on its way on an earlier connection begins anew."""
+        entry.outgoing = None
+        self._last = entry
         self._waiting.append(entry)
-        return entry.left
 
     def progress(self, call: int) -> tuple[int, int] | None:
         """Return how many bytes of a call's frame have left, and how many it has; None when it is not on its way."""
         entry = self._last
-        if entry is None or entry.call != call or entry.left.is_set():
+        if entry is None or entry.call != call or entry.done is None or entry.done.is_set():
             return None
         handed_over = entry.size if entry not in self._waiting else 0
         done = entry.outgoing.done if entry.outgoing is not None else handed_over
@@ -75,37 +101,37 @@ class Outbox:
         while self._waiting:
             entry = self._waiting[0]
             if self._frames.is_closed:
-                self._waiting.popleft().left.set()
+                self._waiting.popleft().note_left()
                 continue
             if self._transfers is not None and entry.outgoing is None:
                 entry.outgoing = self._transfers.outgoing(entry.encoded, entry.buffers)
                 self._pace, self._sent_before = Pace(is_far=self.is_far), self._frames.bytes_sent
             if entry.outgoing is not None:
-                self._go_on(entry.outgoing, entry.call)
+                self._go_on(entry, entry.outgoing)
                 if self._frames.has_unsent or entry.outgoing.is_waiting:
                     break
             else:
-                self._frames.send(entry.call, entry.encoded, entry.buffers)
+                self._frames.send(entry.call, entry.encoded, entry.buffers, number=entry.number)
             self._waiting.popleft()
             if self._frames.has_unsent:
                 self._begun.append(entry)
             else:
-                entry.left.set()
+                entry.note_left()
         return self._frames.has_unsent
 
-    def _go_on(self, outgoing: Outgoing, call: int) -> None:
-        """Hand over as much of a transfer as goes."""
+    def _go_on(self, entry: Entry, outgoing: Outgoing) -> None:
+        """Hand over as much of a transfer as goes; its last frame has the entry's number."""
         while not self._frames.has_unsent and (step := outgoing.next()) is not None:
             outgoing.is_packing = self._pace.is_slow(self._frames.bytes_sent - self._sent_before)
-            self._frames.send(call, *step)
+            self._frames.send(entry.call, *step, number=entry.number if step.transfer else 0)
 
     def flushed(self) -> None:
         """Nothing waits for the socket any more."""
         while self._begun:
-            self._begun.popleft().left.set()
+            self._begun.popleft().note_left()
 
     def drop(self) -> None:
         """Nothing will be sent any more."""
         self.flushed()
         while self._waiting:
-            self._waiting.popleft().left.set()
+            self._waiting.popleft().note_left()

@@ -35,7 +35,7 @@ class Snapshot:
     """How a server was at one moment.
 
     Attributes:
-        word: "connected", "busy", "stopping", "lost", "died" or "closed".
+        word: "connected", "busy", "stopping", "reconnecting", "lost", "died" or "closed".
         name, url, session: of the server, and its session's name.
         round_trip: seconds, the middle one of the last pings; 0 before there was one.
         busy_seconds: for how long the running call has run; 0 when none runs.
@@ -44,6 +44,8 @@ class Snapshot:
         call: number of the running call; 0 when none runs.
         is_blocked: a cell of this notebook runs, so that its kernel hears nothing.
         changes: counts what may have changed the variables or the list of calls.
+        attempt: number of the attempt to reconnect that runs, or is next; 0 for none.
+        next_seconds: until that begins; 0 when it runs.
     """
 
     word: str
@@ -57,6 +59,8 @@ class Snapshot:
     call: int = 0
     is_blocked: bool = False
     changes: int = 0
+    attempt: int = 0
+    next_seconds: float = 0.0
 
     @property
     def is_deaf(self) -> bool:
@@ -71,6 +75,9 @@ class Snapshot:
             parts[0] += f" for {self.stopping_seconds:.0f} s"
             if self.is_deaf:
                 parts[0] += " (the code does not react; Stop again ends the session, its variables are lost)"
+        elif self.word == "reconnecting":
+            when = f" in {self.next_seconds:.0f} s" if self.next_seconds >= 1 else ""
+            parts[0] += f" (attempt {self.attempt}{when}; nothing is lost)"
         elif self.word == "died":
             parts[0] += " (its variables are gone; %rpc_restart gives a new session)"
         elif self.word == "lost":
@@ -163,7 +170,7 @@ class Status:
     def now(self) -> Snapshot:
         """Return what is known without asking."""
         attachment = self._connection.attachment
-        pong = attachment.pong
+        pong, retry = attachment.pong, attachment.retry
         self._note(pong)
         word = {"attached": "connected"}.get(attachment.state, attachment.state)
         busy, stopping, call = 0.0, 0.0, 0
@@ -184,6 +191,8 @@ class Status:
             call=call,
             is_blocked=bool(began) and time.monotonic() - began >= _LEAST_SECONDS / 2,
             changes=self._changes,
+            attempt=retry.attempt if retry is not None else 0,
+            next_seconds=max(0.0, round(retry.at - time.monotonic(), 1)) if retry is not None else 0.0,
         )
 
     def _note(self, pong: control.Pong | None) -> None:

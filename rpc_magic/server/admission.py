@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from rpc_magic.errors import ProtocolError
 from rpc_magic.settings import ServerSettings
+from rpc_magic.transport.keepalive import keep_alive
 from rpc_magic.wire.handshake import (
     HELLO_SIZE,
     PROOF_SIZE,
@@ -76,6 +77,8 @@ class Admission:
 
     async def _greet(self, sock: socket.socket) -> None:
         sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            keep_alive(sock)
         keep = False
         try:
             if not _is_same_user(sock):

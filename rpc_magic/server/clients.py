@@ -42,6 +42,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._requests: asyncio.Queue[control.Attach | control.Restart] = asyncio.Queue()
         self._worker: asyncio.Task[None] | None = None
         self.client_id = client_id
+        self.process = b""
         self.title = "another client"
         self.heard = time.monotonic()
 
@@ -76,6 +77,8 @@ class ClientConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The client is gone without a word, or after `Detach`."""
         self._supervisor.clients.discard(self)
+        if self._session is not None:
+            log.info("%s is gone without a word", self.title)
         if self._worker is not None:
             self._worker.cancel()
         self._leave(end=False)
@@ -104,6 +107,7 @@ class ClientConnection(asyncio.BufferedProtocol):
     def _hear(self, message: control.ToSupervisor) -> None:
         match message:
             case control.Attach() | control.Restart():
+                self.process = message.client.process
                 self._requests.put_nowait(message)
             case control.Ping(number, machine):
                 pong = control.Pong(number, "none")
@@ -127,7 +131,6 @@ class ClientConnection(asyncio.BufferedProtocol):
         """Do what takes time, one request after the other."""
         while True:
             request = await self._requests.get()
-            is_attach = isinstance(request, control.Attach)
             answer: Coroutine[Any, Any, control.Control] = (
                 self._attach(request) if isinstance(request, control.Attach) else self._restart(request)
             )
@@ -136,7 +139,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             except SessionError as error:
                 self.say(error.answer)
             told = ", ".join(f"{name} {version}" for name, version in request.client.versions.items())
-            log.info("%s (%s) %s", self.title, told, "attached" if is_attach else "restarted its session")
+            log.info("%s (%s) %s", self.title, told, _deed(request))
 
     async def _attach(self, request: control.Attach) -> control.Control:
         client = request.client
@@ -161,6 +164,12 @@ class ClientConnection(asyncio.BufferedProtocol):
         assert session is not None
         pid = session.worker.pid if session.worker else 0
         return control.Attached(session.name, session.ticket, pid, is_new)
+
+
+def _deed(request: control.Attach | control.Restart) -> str:
+    if isinstance(request, control.Restart):
+        return "restarted its session"
+    return "came back" if request.ticket else "attached"
 
 
 def connect_client(supervisor: Supervisor, client_id: bytes, sock: socket.socket) -> Coroutine[Any, Any, Any]:

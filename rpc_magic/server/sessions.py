@@ -36,6 +36,9 @@ from rpc_magic.wire.handshake import Role
 
 __all__ = ["Holder", "Session", "SessionError", "SessionTable"]
 
+_REMEMBERED = 256
+"""Sessions of which it is known how they ended, for clients that were not connected then."""
+
 _WORD = Struct("=Q")
 _MOMENT = Struct("=d")
 
@@ -44,6 +47,7 @@ class Holder(Protocol):
     """A client's control connection, as a session knows it."""
 
     client_id: bytes
+    process: bytes
     title: str
     heard: float
 
@@ -78,6 +82,8 @@ class Session:
     left_at: float = 0.0
     interrupted: tuple[int, float] = (0, 0.0)  # the call that was interrupted last, and when first
     end_reason: str = ""  # why a client has ended it
+    client_id: bytes = b""
+    title: str = ""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -104,6 +110,7 @@ class SessionTable:
         self._sessions: dict[bytes, Session] = {}
         self._names: dict[str, Session] = {}
         self._private = 0
+        self._ended: dict[bytes, control.SessionEnded] = {}
         self.keepers = make_keepers(self)
 
     # ------------------------------------------------------------ attaching
@@ -114,6 +121,8 @@ class SessionTable:
         Raises:
             SessionError: it cannot have it.
         """
+        if request.ticket:
+            return self._attach_again(request.ticket, holder), False
         session = self._names.get(request.session) if request.session else None
         if session is None:
             return await self._create(request, holder, cwd), True
@@ -124,18 +133,33 @@ class SessionTable:
         if session.state != "alive":
             raise _refusal("busy", f"session {session.name!r} is {session.state}; try again in a moment")
         other = session.holder
-        if other is not None and other.client_id != holder.client_id:
+        if other is not None and other.process != holder.process:
             silent = time.monotonic() - other.heard
             if not request.take and silent < self._settings.silent_seconds:
                 since = time.monotonic() - session.held_since
                 raise SessionError(control.NotAttached("in_use", "the session is in use", other.title, since))
         if other is not None and other is not holder:
-            is_own = other.client_id == holder.client_id
+            is_own = other.process == holder.process
             other.say(control.Taken("another connection of this process" if is_own else holder.title))
             session.holder = None
             other.close()
         self._hold(session, holder)
         return session, False
+
+    def _attach_again(self, ticket: bytes, holder: Holder) -> Session:
+        """Give a session back to the client whose connection broke."""
+        session = self._sessions.get(ticket)
+        if session is None or session.state != "alive":
+            ended = self._ended.get(ticket)
+            cause = ended.cause if ended else "its server was started anew"
+            words = ended.last_words if ended else ""
+            raise SessionError(control.NotAttached("ended", cause, last_words=words))
+        if session.client_id != holder.client_id:
+            raise SessionError(control.NotAttached("taken", "the session was taken over", session.title))
+        if session.holder is not None and session.holder is not holder:
+            session.holder.close()
+        self._hold(session, holder)
+        return session
 
     async def restart(
         self, session: Session, client: control.ClientInfo, holder: Holder, cwd: str
@@ -179,6 +203,7 @@ class SessionTable:
 
     def _hold(self, session: Session, holder: Holder) -> None:
         session.holder, session.held_since = holder, time.monotonic()
+        session.client_id, session.title = holder.client_id, holder.title
 
     # ------------------------------------------------------------ while it lives
 
@@ -283,12 +308,13 @@ class SessionTable:
         session = self._sessions.get(message.ticket)
         if session is None:
             return
+        cause = session.end_reason or message.cause
+        ended = control.SessionEnded(session.name, session.ticket, cause, message.last_words)
+        self._ended[session.ticket] = ended
+        if len(self._ended) > _REMEMBERED:
+            del self._ended[next(iter(self._ended))]
         if session.holder is not None:
-            session.holder.say(
-                control.SessionEnded(
-                    session.name, session.ticket, session.end_reason or message.cause, message.last_words
-                )
-            )
+            session.holder.say(ended)
         self._forget(session)
 
     def _forget(self, session: Session) -> None:

@@ -13,6 +13,7 @@ differently).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import select
 import socket
@@ -36,14 +37,18 @@ class FrameSocket:
     Args:
         sock: the socket; made non-blocking.
         limits: what a received frame may hold.
-        inlet: see `FrameReader`.
+        inlet, last_seq: see `FrameReader`.
 
     Attributes:
         bytes_sent, bytes_received: so far.
     """
 
     def __init__(
-        self, sock: socket.socket, limits: WireLimits | None = None, inlet: Inlet | None = None
+        self,
+        sock: socket.socket,
+        limits: WireLimits | None = None,
+        inlet: Inlet | None = None,
+        last_seq: int = 0,
     ) -> None:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
@@ -52,7 +57,7 @@ class FrameSocket:
             for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                 sock.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
         self._sock = sock
-        self._reader = FrameReader(limits, inlet)
+        self._reader = FrameReader(limits, inlet, last_seq)
         self._reading = threading.Lock()
         self._sending = threading.Lock()
         self._queue: deque[memoryview] = deque()
@@ -81,12 +86,26 @@ class FrameSocket:
         return self._reader.incoming
 
     @property
+    def last_seq(self) -> int:
+        """See `FrameReader.last_seq`."""
+        return self._reader.last_seq
+
+    @property
     def is_closed(self) -> bool:
         """True after `close`."""
         return self._closed
 
-    def send(self, call: int, message: bytes, buffers: Sequence[Buffer] = (), transfer: int = 0) -> bool:
+    def send(
+        self,
+        call: int,
+        message: bytes,
+        buffers: Sequence[Buffer] = (),
+        transfer: int = 0,
+        number: int | None = None,
+    ) -> bool:
         """Send a frame, or queue what the kernel does not take; `transfer` as in `Frame`.
+
+        `number` is its `seq`; by default the frames of a connection are counted.
 
         Buffers are referred to until they have left: they must not change before `has_unsent` is False.
 
@@ -99,8 +118,10 @@ class FrameSocket:
         with self._sending:
             if self._closed:
                 raise OSError(errno.EBADF, "the connection is closed")
-            pieces = encode_frame(call, self._seq + 1, self._reader.last_seq, message, buffers, transfer)
-            self._seq += 1  # only now: a number whose frame could not be made must not be missed
+            seq = self._seq + 1 if number is None else number
+            pieces = encode_frame(call, seq, self._reader.last_seq, message, buffers, transfer)
+            if number is None:
+                self._seq = seq  # only now: a number whose frame could not be made must not be missed
             if not self._queue:
                 if len(pieces) == 1:
                     piece = pieces[0]
@@ -187,6 +208,11 @@ class FrameSocket:
                     return frames
         finally:
             self._reading.release()
+
+    def hang_up(self) -> None:
+        """End the connection without closing the socket: whoever sends or reads finds it gone. Any thread."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the socket; what waits is dropped. May be called more than once, and by any thread."""

@@ -26,7 +26,7 @@ class Channel(Protocol):
     def fileno(self) -> int:
         """Return the descriptor; -1 when closed."""
 
-    def readable(self) -> None:
+    def readable(self) -> object:
         """Something has come, or the connection is gone."""
 
     def writable(self) -> bool:

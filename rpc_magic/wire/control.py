@@ -26,6 +26,7 @@ class ClientInfo(msgspec.Struct, frozen=True, array_like=True):
         cwd, path, environ: folder, `sys.path` and environment; empty unless it shares the server's machine (and, for
             the path, its version of Python).
         versions: of Python and of the packages that the protocol rests on.
+        process: random bytes that name the process: its connections may take sessions from each other.
     """
 
     pid: int
@@ -36,6 +37,7 @@ class ClientInfo(msgspec.Struct, frozen=True, array_like=True):
     path: tuple[str, ...] = ()
     environ: dict[str, str] = {}
     versions: dict[str, str] = {}
+    process: bytes = b""
 
 
 # ---------------------------------------------------------------- client to supervisor
@@ -44,12 +46,14 @@ class ClientInfo(msgspec.Struct, frozen=True, array_like=True):
 class Attach(Control, tag=1, frozen=True):
     """Open a session, or attach to a living one.
 
-    `session` names it; empty asks for a private one. `take` takes it over from another client.
+    `session` names it; empty asks for a private one. `take` takes it over from another client. `ticket` is of a
+    session that this client holds, to which it comes back after its connection broke; it asks for no other one.
     """
 
     session: str
     take: bool
     client: ClientInfo
+    ticket: bytes = b""
 
 
 class Ping(Control, tag=2, frozen=True):
@@ -130,15 +134,17 @@ class Attached(Control, tag=21, frozen=True):
 
 
 class NotAttached(Control, tag=22, frozen=True):
-    """No session: `kind` is "in_use", "busy", "failed" or "no_sessions".
+    """No session: `kind` is "in_use", "busy", "failed", "no_sessions", "ended" or "taken".
 
-    `holder` and `since` (seconds) are said for "in_use"; `reason` is a clause.
+    `holder` and `since` (seconds) are said for "in_use"; `reason` is a clause, for "ended" as `SessionEnded.cause`,
+    with its `last_words`; for "taken" `holder` is who took it.
     """
 
     kind: str
     reason: str
     holder: str = ""
     since: float = 0.0
+    last_words: str = ""
 
 
 class Machine(msgspec.Struct, frozen=True, array_like=True):

@@ -47,8 +47,8 @@ class Frame(NamedTuple):
 
     Attributes:
         call: the call it belongs to; 0 for none.
-        seq: its number on this connection, from 1.
-        ack: the sender has handled our frames up to this number.
+        seq: its number in this direction, from 1; 0 for one that has none (protocol page, section 7).
+        ack: the sender has received our frames up to this number.
         message: the encoded message.
         buffers: the buffers of its objects; writable, and the receiver's own.
         transfer: number of the transfer that brought the large ones, whose places here are empty; 0 for none.
@@ -116,9 +116,12 @@ class FrameReader:
     Args:
         limits: what a frame may hold; checked before memory is taken.
         inlet: takes the frames that bring large buffers ahead; without it no frame may name a transfer.
+        last_seq: number of the last frame that an earlier connection has brought.
     """
 
-    def __init__(self, limits: WireLimits | None = None, inlet: Inlet | None = None) -> None:
+    def __init__(
+        self, limits: WireLimits | None = None, inlet: Inlet | None = None, last_seq: int = 0
+    ) -> None:
         self._limits = limits or WireLimits()
         self._inlet = inlet
         self._area = bytearray(_STAGING)
@@ -130,11 +133,12 @@ class FrameReader:
         self._index = 0  # of the buffer that is being filled
         self._target: memoryview | None = None  # what is received into in place: the head, or that buffer
         self._at = 0  # bytes that are there of that buffer, or of the head
-        self._last_seq = 0
+        self._last_seq = self._arrived = last_seq
+        self._held: list[Frame] | None = None  # what has come after a frame whose chunks are lacking
 
     @property
     def last_seq(self) -> int:
-        """Number of the last complete frame."""
+        """Number of the last frame that was given, of those that have one."""
         return self._last_seq
 
     @property
@@ -195,11 +199,9 @@ class FrameReader:
             _check_start(view[start:end])
             return False
         magic, version, flags, length, call, seq, ack, count, transfer = HEADER.unpack_from(view, start)
-        if magic != MAGIC or version != VERSION or flags or seq != self._last_seq + 1:
+        if magic != MAGIC or version != VERSION or flags or 0 < seq <= self._arrived:
             _check_start(view[start:end])
-            raise ProtocolError(
-                f"a frame has number {seq} where {self._last_seq + 1} was due, or unknown flags"
-            )
+            raise ProtocolError(f"a frame has number {seq} after {self._arrived}, or unknown flags")
         if transfer and self._inlet is None:
             raise ProtocolError("a frame names a transfer where there are none")
         if length > self._limits.message or count > self._limits.buffers:
@@ -245,11 +247,21 @@ class FrameReader:
         return start < self._end
 
     def _give(self, frames: list[Frame], frame: Frame) -> None:
-        """Give a complete frame."""
-        self._last_seq = frame.seq
+        """Give a complete frame. What follows a frame whose chunks are lacking is given after it: numbers rise."""
+        self._arrived = frame.seq or self._arrived
         given = frame if self._inlet is None else self._inlet.take(frame)
-        if given is not None:
+        if given is None:
+            if frame.transfer:
+                self._held = []
+        elif self._held is None or not given.seq:
+            self._last_seq = given.seq or self._last_seq
             frames.append(given)
+        elif given.transfer:
+            frames += [given, *self._held]
+            self._last_seq = frames[-1].seq
+            self._held = None
+        else:
+            self._held.append(given)
 
     def _take_head(self, size: int) -> None:
         """Go on to receive header, message and table, `size` bytes, into memory of their own."""

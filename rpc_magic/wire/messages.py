@@ -186,7 +186,7 @@ class InputReply(Message, tag=21, frozen=True):
 
 
 class Acknowledge(Message, tag=22, frozen=True):
-    """Nothing but the frame header's acknowledged number."""
+    """Nothing but the frame header's acknowledged number. Both ways."""
 
 
 # ---------------------------------------------------------------- both ways: large buffers (section 9)
@@ -236,6 +236,15 @@ class ForgetChunks(Message, tag=26, frozen=True):
 
     transfer: int
     digests: bytes
+
+
+class Resumed(Message, tag=27, frozen=True):
+    """The worker's first message on a connection that resumes an earlier one; the header says what it has received.
+
+    `is_known`: it goes on where that one broke. Else it knows nothing of it, and both directions begin anew.
+    """
+
+    is_known: bool
 
 
 # ---------------------------------------------------------------- both ways
@@ -591,6 +600,7 @@ Answer = (
     | OverLimit
     | Refused
     | Acknowledge
+    | Resumed
 )
 
 encode = msgspec.msgpack.Encoder().encode

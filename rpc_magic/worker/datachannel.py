@@ -15,9 +15,11 @@ from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.wire.held import Blocks, HeldMemories
 from rpc_magic.wire.store import ChunkStore
-from rpc_magic.wire.transfers import Transfers
+from rpc_magic.wire.transfers import Step, Transfers
 
 __all__ = ["Chunks", "DataChannel"]
+
+_ACKNOWLEDGE = messages.encode(messages.Acknowledge())
 
 _LOOK_MS = 5
 """Milliseconds after which it is looked whether another thread has read the answer."""
@@ -45,44 +47,63 @@ class DataChannel(FrameSocket):
     Args:
         sock: the connection.
         chunks: the session's.
+        last_seq: number of the last frame that the client has sent on an earlier connection.
 
     Attributes:
         is_far: the client is far away: what goes slowly is compressed.
     """
 
-    def __init__(self, sock: socket.socket, chunks: Chunks) -> None:
+    def __init__(self, sock: socket.socket, chunks: Chunks, last_seq: int = 0) -> None:
         limits = WireLimits()
         self._transfers = chunks.transfers(limits)
         self.is_far = False
-        super().__init__(sock, limits, self._transfers)
+        super().__init__(sock, limits, self._transfers, last_seq)
 
-    def send_outcome(
-        self, call: int, message: messages.Message, buffers: Sequence[Buffer], read: Callable[[], object]
-    ) -> None:
-        """Send what ends a call, however long that takes; large buffers in chunks. Main thread only.
+    def send_chunks(
+        self,
+        call: int,
+        encoded: bytes,
+        buffers: Sequence[Buffer],
+        send: Callable[[Step], None],
+        read: Callable[[], object],
+    ) -> bool:
+        """Send what ends a call when it has large buffers, in chunks, however long that takes. Main thread only.
 
         Args:
             call: the call.
-            message: its outcome.
+            encoded: its outcome.
             buffers: its objects.
+            send: sends the frame of the outcome itself.
             read: takes in what has come; called while the client is waited for.
+
+        Returns:
+            False when no buffer is large: nothing has been done.
 
         Raises:
             OSError: the connection is gone.
         """
-        encoded = messages.encode(message)
         outgoing = self._transfers.outgoing(encoded, buffers)
         if outgoing is None:
-            if not self.send(call, encoded, buffers):
-                self.flush_all()
-            return
+            return False
         pace, before = Pace(is_far=self.is_far), self.bytes_sent
         while (step := outgoing.next()) is not None or outgoing.is_waiting:
             if step is None:
                 self._wait(read)
-            elif not self.send(call, *step):
+            elif step.transfer:
+                send(step)
+            elif not self.send(call, step.message, step.buffers, number=0):
                 self.flush_all()
             outgoing.is_packing = pace.is_slow(self.bytes_sent - before)
+        return True
+
+    def acknowledge(self) -> None:
+        """Tell the client what has come, so that it need not hold it any longer; whoever reads.
+
+        Raises:
+            OSError: the connection is gone.
+        """
+        if not self.send(0, _ACKNOWLEDGE, number=0):
+            self.flush_all()
 
     def answer(self, call: int, message: messages.AllNamed | messages.Lacking) -> None:
         """Answer what the client says of transfers; whoever reads.
@@ -92,7 +113,7 @@ class DataChannel(FrameSocket):
             ProtocolError: it does not fit to what came before.
         """
         answer = self._transfers.answer(message)
-        if answer is not None and not self.send(call, messages.encode(answer)):
+        if answer is not None and not self.send(call, messages.encode(answer), number=0):
             self.flush_all()
 
     def _wait(self, read: Callable[[], object]) -> None:

@@ -112,12 +112,12 @@ class Helper:
             return
         message, descriptors = received
         match message:
-            case internal.Adopt(role):
+            case internal.Adopt(role, client, resume):
                 sock = socket.socket(fileno=descriptors[0])
                 if role == Role.ENGINE:
                     self._engine.adopt(FrameSocket(sock, WireLimits()))
                 else:
-                    self._worker.adopt(sock)
+                    self._worker.adopt(sock, client, resume)
             case internal.Drained():
                 self._worker.show_drained(message)
             case internal.Synced(number):

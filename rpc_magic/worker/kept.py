@@ -276,6 +276,7 @@ class KeptWorker:
         self.close()
         self._pipes.clear()
         shutil.rmtree(self._template.modules_folder(self.ticket), ignore_errors=True)
+        self._template.spool_file(self.ticket).unlink(missing_ok=True)
         words = self._last_words.decode(errors="replace").strip()
         self.on_exit(self, WorkerEnds("it was ended" if self.is_ending else _cause(status), words))
 

@@ -25,7 +25,7 @@ class Questions:
     Args:
         send: sends a message that belongs to no call.
         read: takes in what has come; returns at once.
-        is_attached: tells whether a client is there.
+        is_attached: tells whether a client is there, or may come back.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Questions:
         self._numbers = itertools.count(1)
         self._answers: dict[int, Answered | None] = {}
         self._changed = threading.Condition()
+        self._clients = 0
 
     def ask(self, name: str, paths: tuple[str, ...] = ()) -> Answered | None:
         """Ask for a module, or for files of it; None when no client is there (any more).
@@ -45,11 +46,11 @@ class Questions:
         Raises:
             KeyboardInterrupt: Stop was pressed.
         """
-        number = next(self._numbers)
+        number, clients = next(self._numbers), self._clients
         self._answers[number] = None
         try:
             self._send(messages.FindModule(number, name, paths))
-            while self._is_attached():
+            while self._is_attached() and clients == self._clients:
                 with self._changed:
                     answered = self._answers[number] or (
                         self._changed.wait(_READ_SECONDS) and self._answers[number]
@@ -60,6 +61,10 @@ class Questions:
             return None
         finally:
             del self._answers[number]
+
+    def note_new_client(self) -> None:
+        """Another client is there, which was not asked."""
+        self._clients += 1
 
     def take(self, answer: messages.ModuleFound, buffers: list[memoryview]) -> None:
         """Whoever reads: an answer has come."""

@@ -17,8 +17,9 @@ import ctypes
 import itertools
 import socket
 import threading
+import time
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,19 @@ from rpc_magic.runtime.versions import Libraries
 from rpc_magic.settings import WorkerSettings
 from rpc_magic.transport import PacketSocket
 from rpc_magic.wire import internal, messages
-from rpc_magic.wire.frames import Buffer, Frame
+from rpc_magic.wire.chunks import LARGE
+from rpc_magic.wire.frames import Frame
 from rpc_magic.worker.comms import Comms
 from rpc_magic.worker.datachannel import Chunks, DataChannel
 from rpc_magic.worker.helper import Helper
 from rpc_magic.worker.interrupts import InterruptGate
+from rpc_magic.worker.line import Line
 from rpc_magic.worker.modules import UserModules
 from rpc_magic.worker.output import Outputs
 from rpc_magic.worker.questions import Questions
 from rpc_magic.worker.session import Answer, Session
 from rpc_magic.worker.shell import make_shell
+from rpc_magic.worker.spool import Spool
 from rpc_magic.worker.statuspage import StatusPage
 from rpc_magic.worker.system import waiting_bytes
 
@@ -68,16 +72,26 @@ class Worker:
         own: packet socket to the keeper.
         page: the status page.
         folder: where files that the client sends are kept.
+        spool: file for what the client has not received.
     """
 
     def __init__(
-        self, request: internal.Fork, link: PacketSocket, own: PacketSocket, page: StatusPage, folder: Path
+        self,
+        request: internal.Fork,
+        link: PacketSocket,
+        own: PacketSocket,
+        page: StatusPage,
+        folder: Path,
+        spool: Path,
     ) -> None:
         self._page = page
         self._own = own
         self._loop = asyncio.new_event_loop()
         self._context = contextvars.copy_context()  # what a call sets in it, the next one finds
-        self._channel: DataChannel | None = None
+        settings = WorkerSettings()
+        self._settings = settings
+        self._line = Line(Spool(spool, settings.spool), Chunks(settings), settings, self._release)
+        self._lost_at = 0.0
         self._queue: deque[tuple[int, messages.Request, list[memoryview]]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._runs = itertools.count(1)
@@ -90,17 +104,15 @@ class Worker:
         self._synced_number = 0
         self._gate = InterruptGate()
         self._gate.is_wanted = page.is_interrupt_wanted
-        self._outputs = Outputs(self._send, self._ask)
+        self._outputs = Outputs(self._line.send, self._ask)
         self._outputs.install()
         self._shell = make_shell(self._outputs, self._gate)
         self._shell.context = self._context
         self._outputs.sync = self._sync_descriptors
         self._comms: Comms = self._shell.comms
-        settings = WorkerSettings()
         self._taking = threading.Lock()
         self._taker = 0  # the thread that holds it
-        self._chunks = Chunks(settings)
-        self._questions = Questions(lambda message: self._send(0, message), self._take_in, self._can_ask)
+        self._questions = Questions(lambda message: self._line.send(0, message), self._take_in, self._can_ask)
         self._modules = UserModules(self._questions, folder)
         self._modules.install()
         self._session = Session(
@@ -124,28 +136,38 @@ class Worker:
     @property
     def channel(self) -> DataChannel | None:
         """The data connection, while a client is there."""
-        return self._channel
+        return self._line.channel
 
     @property
     def running(self) -> int:
         """A number that names what runs now, 0 for nothing."""
         return self._running
 
-    def adopt(self, sock: socket.socket) -> None:
-        """Serve this connection from now on; an older one is closed."""
-        channel = DataChannel(sock, self._chunks)
-        self._page.forget_interrupts()
-        self._modules.note_new_client()
-        self._session.libraries = Libraries()
-        old, self._channel = self._channel, channel
-        self._loop.call_soon_threadsafe(self._switch, old, channel)
-
-    def _switch(self, old: DataChannel | None, new: DataChannel) -> None:
+    def adopt(self, sock: socket.socket, client: bytes, resume: int) -> None:
+        """Helper thread: serve this connection from now on; an older one is closed. See `Line.adopt`."""
+        old = self._line.channel
         if old is not None:
-            self._forget(old)
-        if new is self._channel:
+            old.hang_up()  # nobody must wait for it any longer
+        with self._taking:
+            if old is not None:
+                self._line.lose(old)
+            is_known = self._line.adopt(sock, client, resume)
+        if not is_known:
+            self._page.forget_interrupts()
+            self._modules.note_new_client()
+            self._questions.note_new_client()
+            self._session.libraries = Libraries()
+        self._loop.call_soon_threadsafe(self._switch, self._line.channel)
+
+    def _switch(self, new: DataChannel | None) -> None:
+        if new is not None and new is self._line.channel:
             self._loop.add_reader(new.fileno(), self._readable)
             self._readable()
+
+    def _release(self, channel: DataChannel) -> None:
+        """A connection is gone."""
+        self._lost_at = time.monotonic()
+        self._loop.call_soon_threadsafe(self._forget, channel)
 
     def _forget(self, channel: DataChannel) -> None:
         if not channel.is_closed:
@@ -154,15 +176,20 @@ class Worker:
 
     def read(self) -> bool:
         """Take in what has come; True when there are new requests in the queue."""
-        channel = self._channel
         # What another thread has read it also takes, before anybody reads more: requests stay in order.
+        channel = self._line.channel
         if channel is None or not self._taking.acquire(blocking=False):
             return False
         self._taker = threading.get_ident()
         try:
+            if channel is not self._line.channel:
+                return False
             are_requests = [self._take(channel, frame) for frame in channel.read()]  # all of them are taken
-        except (EOFError, OSError, ProtocolError):
-            self._lose(channel)
+        except (EOFError, OSError):
+            self._line.lose(channel)
+            return False
+        except ProtocolError:
+            self._line.lose(channel, is_broken=True)
             return False
         finally:
             self._taker = 0
@@ -170,8 +197,11 @@ class Worker:
         return any(are_requests)
 
     def _can_ask(self) -> bool:
-        """Tell whether this thread may ask the client: one is there, and the answer is not its own to read just now."""
-        return self._channel is not None and self._taker != threading.get_ident()
+        """Tell whether this thread may ask the client, and will not itself have to read the answer just now."""
+        is_there = (  # or may well come back
+            self._line.channel is not None or time.monotonic() - self._lost_at < self._settings.answer_seconds
+        )
+        return is_there and self._taker != threading.get_ident()
 
     def _take_in(self) -> None:
         """Any thread that waits for the client: read what has come."""
@@ -179,21 +209,15 @@ class Worker:
             if self.read():
                 self.wake_queue()
 
-    def _lose(self, channel: DataChannel) -> None:
-        """The client is gone; what waits for an answer of it ends."""
-        if self._channel is channel:
-            self._channel = None
-        self._loop.call_soon_threadsafe(self._forget, channel)
-        with self._answered:
-            for answers in self._answers.values():
-                answers.append(messages.InputReply("", "the client is gone"))
-            self._answered.notify_all()
-
     def _take(self, channel: DataChannel, frame: Frame) -> bool:
         """Handle what may come at any time; queue a request."""
+        self._line.acknowledge(frame.ack)
         request = messages.decode_request(frame.message)
         if isinstance(request, messages.Configure):
-            channel.is_far = request.far
+            self._line.note_far(is_far=request.far)
+        if frame.buffers and sum(map(len, frame.buffers)) >= LARGE:
+            with contextlib.suppress(OSError, ValueError):  # reading will tell; what came must be taken
+                channel.acknowledge()
         if type(request) not in _AT_ANY_TIME:
             self._queue.append((frame.call, request, frame.buffers))
             return True
@@ -207,7 +231,8 @@ class Worker:
             case messages.ModuleFound():
                 self._questions.take(request, frame.buffers)
             case messages.AllNamed() | messages.Lacking():
-                channel.answer(frame.call, request)
+                with contextlib.suppress(OSError, ValueError):
+                    channel.answer(frame.call, request)
             case messages.Drop(keys):
                 self._session.drop(keys)
             case messages.CancelCall(call):
@@ -220,7 +245,7 @@ class Worker:
                 with contextlib.suppress(ValueError):
                     self._queue.remove(entry)
                     answer = self._session.failure(KeyboardInterrupt("cancelled before it began"))
-                    self._send(call, *answer)
+                    self._line.send(call, *answer)
 
     # ------------------------------------------------------------ running requests (main thread)
 
@@ -235,6 +260,7 @@ class Worker:
     def _run_queue(self) -> None:
         while self._queue and self._task is None:
             call, request, buffers = self._queue.popleft()
+            self._line.settle()
             token = self._begin(call)
             answer = self._session.handle(request, buffers)
             del buffers
@@ -277,17 +303,8 @@ class Worker:
         if answer is not None:
             versions = self._session.libraries.take()
             if versions:
-                self._send(call, messages.Libraries(versions))
-            self._send_outcome(call, *answer)
-
-    def _send_outcome(self, call: int, outcome: messages.Outcome, buffers: Sequence[Buffer]) -> None:
-        channel = self._channel
-        if channel is None:
-            return
-        try:
-            channel.send_outcome(call, outcome, buffers, self.read)
-        except (OSError, ValueError):
-            self._lose(channel)
+                self._line.send(call, messages.Libraries(versions))
+            self._line.end(call, *answer, self.read)
 
     def _sync_descriptors(self) -> None:
         """Wait until what the call has written to file descriptors 1 and 2 is sent."""
@@ -330,24 +347,11 @@ class Worker:
             self._outputs.write(name, f"\n[{message.dropped:,} bytes dropped]\n")
         self._outputs.write(name, message.data.decode("utf-8", "replace"))
 
-    def _send(self, call: int, message: messages.Message, buffers: Sequence[Buffer] = ()) -> None:
-        """Send a message; wait while the connection is full. Without a client it is dropped."""
-        channel = self._channel
-        if channel is None:
-            return
-        try:
-            if not channel.send(call, messages.encode(message), buffers):
-                channel.flush_all()
-        except (OSError, ValueError):
-            self._lose(channel)
-
     def _ask(self, call: int, prompt: str, password: bool) -> str:
         """Ask the user for a line; interruptible."""
         with self._answered:
             answers = self._answers[call] = deque()
-        self._send(call, messages.InputRequest(prompt, password))
-        if self._channel is None:
-            raise EOFError("nobody is there to answer")
+        self._line.send(call, messages.InputRequest(prompt, password))
         try:
             with self._answered:
                 while not answers:
@@ -360,8 +364,8 @@ class Worker:
         return reply.text
 
 
-def run_worker(request: internal.Fork, link: int, own: int, page: int, folder: Path) -> None:
+def run_worker(request: internal.Fork, link: int, own: int, page: int, folder: Path, spool: Path) -> None:
     """Be a session's worker; returns when the loop is stopped."""
     sockets = PacketSocket.from_descriptor(link), PacketSocket.from_descriptor(own)
-    worker = Worker(request, *sockets, StatusPage(page), folder)
+    worker = Worker(request, *sockets, StatusPage(page), folder, spool)
     worker.run()

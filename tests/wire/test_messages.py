@@ -59,6 +59,7 @@ ANSWERS = {
     22: "Acknowledge",
     24: "AllNamed",
     25: "Lacking",
+    27: "Resumed",
     30: "CommMessage",
     31: "FindModule",
     34: "Libraries",

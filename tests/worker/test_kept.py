@@ -13,6 +13,7 @@ from live import Script
 
 DRIVER = """
 import os, selectors, signal, subprocess, sys, time
+from pathlib import Path
 from rpc_magic.settings import ServerSettings
 from rpc_magic.transport import PacketSocket
 from rpc_magic.wire import internal
@@ -25,6 +26,9 @@ selector = selectors.DefaultSelector()
 class Template:
     def modules_folder(self, ticket):
         return "/nowhere"
+
+    def spool_file(self, ticket):
+        return Path("/nowhere/spool")
 
     def become_worker(self, request, link, own, page):
         try:

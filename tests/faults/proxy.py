@@ -1,0 +1,128 @@
+"""A network that breaks: a relay between client and server that cuts, freezes and refuses connections."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+__all__ = ["Proxy", "proxied"]
+
+
+class _Pair:
+    """One relayed connection; `budgets` are bytes towards the server and the client after which it is cut."""
+
+    def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
+        self._proxy, self._ends = proxy, (client, server)
+        self._budgets = proxy.take_budgets()
+        self._threads = [threading.Thread(target=self._pump, args=(way,), daemon=True) for way in (0, 1)]
+        for thread in self._threads:
+            thread.start()
+
+    def _pump(self, way: int) -> None:
+        source, target = self._ends[way], self._ends[1 - way]
+        left = self._budgets[way]
+        try:
+            while data := source.recv(1 << 16):
+                self._proxy.flows.wait()
+                target.sendall(data[:left])
+                left -= len(data)
+                if left <= 0:
+                    break
+        except OSError:
+            pass
+        self.cut()
+
+    def cut(self) -> None:
+        for end in self._ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.cut()
+        for thread in self._threads:
+            thread.join(10)
+        for end in self._ends:
+            end.close()
+
+
+class Proxy:
+    """Relays to a server on loopback.
+
+    Attributes:
+        url: where clients connect.
+        flows: cleared, packets vanish without a word.
+        cuts: connections that were cut because their bytes were used up.
+    """
+
+    UNLIMITED = 1 << 62
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.flows = threading.Event()
+        self.flows.set()
+        self._schedule: list[tuple[int, int]] = []
+        self._pairs: list[_Pair] = []
+        self._refuses = False
+        self.connections = 0
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._refuses:
+                client.close()
+                continue
+            try:
+                server = socket.create_connection(("127.0.0.1", self._port))
+            except OSError:
+                client.close()
+                continue
+            self.connections += 1
+            self._pairs.append(_Pair(self, client, server))
+
+    def take_budgets(self) -> tuple[int, int]:
+        return self._schedule.pop(0) if self._schedule else (self.UNLIMITED, self.UNLIMITED)
+
+    def schedule(self, budgets: Sequence[tuple[int, int]]) -> None:
+        """Cut the connections that are there, and the next ones after so many bytes towards server and client."""
+        self._schedule = list(budgets)
+        self.cut()
+
+    def cut(self) -> None:
+        """Cut all connections that are there."""
+        for pair in list(self._pairs):
+            pair.cut()
+
+    def refuse(self, refuses: bool) -> None:
+        """Let nobody through any more, or again."""
+        self._refuses = refuses
+        if refuses:
+            self.cut()
+
+    def close(self) -> None:
+        self.flows.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(10)
+        for pair in self._pairs:
+            pair.close()
+
+
+@contextmanager
+def proxied(url: str) -> Iterator[Proxy]:
+    """Put a proxy before a server."""
+    proxy = Proxy(int(url.rpartition(":")[2]))
+    try:
+        yield proxy
+    finally:
+        proxy.close()

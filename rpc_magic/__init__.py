@@ -110,6 +110,13 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
+def _show_controls(connection: Any, f: Any, controls: dict[str, Any]) -> None:
+    """`Connection.interact`, whose layer must not know of notebooks."""
+    from rpc_magic.notebook.interacting import show_controls
+
+    show_controls(connection, f, controls)
+
+
 def load_ipython_extension(shell: Any) -> None:
     """Register the magics: ``%load_ext rpc_magic``."""
     from rpc_magic.notebook import load

@@ -37,7 +37,8 @@ From another machine, use an SSH tunnel: ssh -L 8000:localhost:8000 HOST
 _DEMO_EXAMPLES = """\
 examples:
   rpc-magic demo                              the quickstart, in JupyterLab
-  rpc-magic demo --notebook socket_rpc        the other notebook: plain socket RPC done right
+  rpc-magic demo --notebook explore           sliders here, the data and the work there
+  rpc-magic demo --notebook socket_rpc        plain socket RPC done right
   rpc-magic demo --execute report.html        run it here and now, and write the page
 """
 
@@ -133,7 +134,9 @@ def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     demo.set_defaults(module="demo")
     add = demo.add_argument
-    add("--notebook", default="quickstart", metavar="NAME", help="quickstart (default) or socket_rpc")
+    add(
+        "--notebook", default="quickstart", metavar="NAME", help="quickstart (default), explore or socket_rpc"
+    )
     add("--execute", metavar="PAGE", help="run the notebook without a screen and write it as an HTML page")
     add("--port", type=_port, help="JupyterLab's port (default: 8888, or the next free one)")
     add("--no-browser", action="store_true", help="print JupyterLab's URL and open no browser")

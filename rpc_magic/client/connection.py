@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
@@ -90,6 +91,34 @@ class Connection:
             An iterator of results. The first exception is raised where its result would have been.
         """
         return self.pool.run_map(f, iterables, chunksize=chunksize, ordered=ordered)
+
+    def interact(self, f: Callable[..., Any] | None = None, /, **controls: Any) -> Any:
+        """Show controls here for the arguments of a function that runs there, as ipywidgets' ``interact`` does.
+
+        While a control moves, only its newest position is computed: a call for an older one is interrupted. What the
+        function draws, prints and returns is shown as the session shows it; its value does not travel.
+
+        Args:
+            f: the function; without it, a decorator is returned.
+            **controls: as for ``ipywidgets.interact``: ``(2013, 2023)`` is a slider, ``["a", "b"]`` a list to choose
+                from, True a box to tick; a widget is itself.
+
+        Returns:
+            The function.
+
+        Example::
+
+            @conn.interact(year=(2013, 2023))
+            def draw(year):
+                table[table["year"] == year].plot()
+        """
+        if f is None:
+            return lambda function: self.interact(function, **controls)
+        if not callable(f):
+            raise TypeError(f"what is explored must be a function, not {type(f).__name__}")
+        # The package's root knows the notebook's side, which this layer must not.
+        sys.modules["rpc_magic"]._show_controls(self, f, controls)  # noqa: SLF001 - of this package
+        return f
 
     # ------------------------------------------------------------ cells and variables
 

@@ -106,6 +106,37 @@ class Exchange:
         link.start(call, *self._call_request(link, f, args, kwargs), wait=True)
         return call
 
+    def start_shown(
+        self, f: Callable[..., Any], kwargs: dict[str, Any], show: Show, retried: Callable[[], None]
+    ) -> Call:
+        """Call a function whose value the session shows, without waiting.
+
+        Args:
+            f: the function.
+            kwargs: its arguments.
+            show: takes what it shows, on the I/O thread.
+            retried: called on the I/O thread when the session had forgotten the function, and it was not called.
+        """
+        link = self._attachment.link(Role.DATA)
+        digest = self.define(link, f)
+
+        def finish(outcome: messages.Outcome, buffers: list[memoryview]) -> Any:
+            if isinstance(outcome, messages.NeedFunction):
+                link.known.discard(digest)
+                retried()
+                return None
+            return self.value(End(outcome, buffers), is_future=True)
+
+        call = Call(
+            getattr(f, "__name__", repr(f)),
+            finish,
+            lambda message, parts: self.show_background(link, call.id, show, message, parts),
+            lambda number: self.stop(link, number),
+        )
+        request = messages.CallFunction(digest, show=True)
+        link.start(call, request, self.encode_arguments(f, (), kwargs) if kwargs else (), wait=True)
+        return call
+
     def _link_for(self, f: Callable[..., Any] | str) -> Link:
         if not isinstance(f, str):
             return self._attachment.link(Role.DATA)

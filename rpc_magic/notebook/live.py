@@ -17,7 +17,7 @@ import comm
 from comm.base_comm import BaseComm
 from IPython.core.getipython import get_ipython
 
-__all__ = ["LiveWidget", "create_comm", "hears_while_busy", "kernel_here", "on_main_thread"]
+__all__ = ["LiveWidget", "create_comm", "hears_while_busy", "kernel_here", "live", "on_main_thread"]
 
 
 def kernel_here() -> Any:
@@ -84,15 +84,23 @@ def create_comm(**keys: Any) -> Any:
 
 
 class LiveWidget:
-    """Mixed into a class of ipywidgets, before it: its comm is live. For widgets without binary state."""
+    """Mixed into a class of ipywidgets, before it: its comm is live."""
 
     def open(self: Any) -> None:
         """Tell the page of the widget, once."""
         if self.comm is None:
             from ipywidgets import __protocol_version__
+            from ipywidgets.widgets.widget import _remove_buffers  # its own `open` has no other way
 
+            state, paths, buffers = _remove_buffers(self.get_state())
             self.comm = create_comm(
                 target_name="jupyter.widget",
-                data={"state": self.get_state(), "buffer_paths": []},
+                data={"state": state, "buffer_paths": paths},
                 metadata={"version": __protocol_version__},
+                buffers=buffers,
             )
+
+
+def live(kind: type) -> Any:
+    """Return a class of ipywidgets whose comm is live."""
+    return type(kind.__name__, (LiveWidget, kind), {})

@@ -12,23 +12,18 @@ from rpc_magic.client.values import human_size
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.notebook.calllog import Record
 from rpc_magic.notebook.extension import Extension
-from rpc_magic.notebook.live import LiveWidget, on_main_thread
+from rpc_magic.notebook.live import live, on_main_thread
 from rpc_magic.notebook.moving import delete, fetch, send
+from rpc_magic.notebook.outputs import outputs_of
 from rpc_magic.notebook.registry import Server
 from rpc_magic.notebook.status import ALIVE, Facts, Snapshot
 from rpc_magic.notebook.variables import Variable, list_variables
-from rpc_magic.wire import messages
 
-__all__ = ["CallsPanel", "ConnectionPanel", "VariablesPanel", "button", "live"]
+__all__ = ["CallsPanel", "ConnectionPanel", "VariablesPanel", "button"]
 
 _ROWS = 8
 """Lines of a list that are visible at once."""
 _SPACE = "\N{NO-BREAK SPACE}"  # a list's lines keep their columns
-
-
-def live(kind: type) -> Any:
-    """Return a class of ipywidgets whose comm is live."""
-    return type(kind.__name__, (LiveWidget, kind), {})
 
 
 def button(text: str, tooltip: str, icon: str) -> Any:
@@ -277,7 +272,7 @@ class CallsPanel:
     def _show(self) -> None:
         record = self._chosen()
         if record is not None:
-            self.output.outputs = tuple(outputs_of(record))
+            self.output.outputs = tuple(_outputs(record))
 
     def _end(self) -> None:
         record = self._chosen()
@@ -294,34 +289,9 @@ class CallsPanel:
         self.list.fill(rows)
 
 
-def outputs_of(record: Record) -> list[dict[str, Any]]:
+def _outputs(record: Record) -> list[dict[str, Any]]:
     """Return what a call showed as a notebook's outputs."""
-    outputs: list[dict[str, Any]] = []
-    places: dict[str, int] = {}
-    for message in record.shown:
-        match message:
-            case messages.Stream(name, text):
-                if outputs and outputs[-1].get("name") == name:
-                    outputs[-1]["text"] += text
-                else:
-                    outputs.append({"output_type": "stream", "name": name, "text": text})
-            case messages.Display(data, metadata, transient, update):
-                shown = {"output_type": "display_data", "data": data, "metadata": metadata}
-                key = transient.get("display_id")
-                if update and key in places:
-                    outputs[places[key]] = shown
-                elif not update:
-                    if isinstance(key, str):
-                        places[key] = len(outputs)
-                    outputs.append(shown)
-            case messages.ExecuteResult(data, metadata) if data:
-                outputs.append({"output_type": "display_data", "data": data, "metadata": metadata})
-            case messages.ShownError(name, text, lines):
-                outputs.append(
-                    {"output_type": "error", "ename": name, "evalue": text, "traceback": list(lines)}
-                )
+    outputs = outputs_of(record.shown)
     if record.is_cut:
         outputs.append({"output_type": "stream", "name": "stderr", "text": "\nmore was shown\n"})
-    if not outputs:
-        outputs.append({"output_type": "stream", "name": "stdout", "text": "it showed nothing\n"})
-    return outputs
+    return outputs or [{"output_type": "stream", "name": "stdout", "text": "it showed nothing\n"}]

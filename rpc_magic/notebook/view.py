@@ -13,8 +13,8 @@ import ipywidgets
 from IPython.display import display
 
 from rpc_magic.notebook.extension import Extension
-from rpc_magic.notebook.live import LiveWidget, hears_while_busy, kernel_here
-from rpc_magic.notebook.panels import CallsPanel, ConnectionPanel, VariablesPanel, button, live
+from rpc_magic.notebook.live import LiveWidget, hears_while_busy, kernel_here, live
+from rpc_magic.notebook.panels import CallsPanel, ConnectionPanel, VariablesPanel, button
 from rpc_magic.notebook.registry import Server
 from rpc_magic.notebook.status import ALIVE, Snapshot
 from rpc_magic.notebook.widget import COLOURS, line_of

@@ -40,11 +40,13 @@ class DefineFunction(Message, tag=1, frozen=True):
 class CallFunction(Message, tag=2, frozen=True):
     """Call a remembered function. Buffers: ``(args, kwargs)``; none when there are no arguments.
 
-    `parent` is the notebook message that caused the call (JSON), empty outside notebooks.
+    `parent` is the notebook message that caused the call (JSON), empty outside notebooks. With `show`, the value is
+    shown there, after figures that were drawn, as a cell's would be; what is returned is nothing.
     """
 
     digest: bytes
     parent: bytes = b""
+    show: bool = False
 
 
 class CallExposed(Message, tag=3, frozen=True):

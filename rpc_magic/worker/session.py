@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import msgspec
+from IPython.display import display
 
 from rpc_magic import serial
 from rpc_magic.errors import RemoteValueError, TransferError
@@ -245,11 +246,35 @@ class Session:
         if request.parent:
             self.shell.set_parent(json.loads(request.parent))
         args, kwargs = self.decode(buffers) if buffers else ((), {})
+        if request.show:
+            return self._call_shown(function, args, kwargs)
         with self.gate.user_code():
             value = function(*args, **kwargs)
         if inspect.iscoroutine(value):
             return self._await(value)
         return self._returned(value, name="the result")
+
+    async def _call_shown(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Answer:
+        """Call a function and show its value, as a cell's; figures that it leaves open are shown before it."""
+        error: BaseException | None = None
+        value = None
+        try:
+            with self.gate.user_code():
+                value = function(*args, **kwargs)
+            if inspect.iscoroutine(value):
+                value, error = await run_awaitable(self.shell, value)
+        except BaseException as raised:  # noqa: BLE001 - it is the caller's
+            error = raised
+        try:
+            with self.gate.user_code():
+                self.shell.events.trigger("post_execute")
+                if error is None and value is not None:
+                    display(value)
+        except BaseException as raised:  # noqa: BLE001 - of the value's own formatters; Stop
+            error = error or raised
+        return self.failure(error) if error is not None else (messages.Returned(), ())
 
     async def _await(self, coroutine: Any) -> Answer:
         value, error = await run_awaitable(self.shell, coroutine)

@@ -71,7 +71,7 @@ WRONG = {
     "a name that is none": (["serve", "--name", "a b"], "cannot name a server"),
     "no folder": (["serve", "--cwd", "/nowhere/at/all"], "there is no folder /nowhere/at/all"),
     "no token file": (["serve", "--token-file", "/nowhere/t"], "the token file /nowhere/t cannot be read"),
-    "no notebook": (["demo", "--notebook", "tour"], "there are: quickstart, socket_rpc"),
+    "no notebook": (["demo", "--notebook", "tour"], "there are: explore, quickstart, socket_rpc"),
     "no place for a page": (["demo", "--execute", "/nowhere/r.html"], "cannot write a page to"),
 }
 

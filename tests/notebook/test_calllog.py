@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rpc_magic.notebook.calllog import CallLog, title_of
-from rpc_magic.notebook.panels import outputs_of
+from rpc_magic.notebook.panels import _outputs
 from rpc_magic.wire import messages
 
 
@@ -44,7 +44,7 @@ def test_output_again() -> None:
     record.keep(messages.ExecuteResult({"text/plain": "42"}, {}, 3, is_value=True))
     record.keep(messages.ShownError("E", "e", ("line",)))
     record.keep(messages.InputRequest("?"))
-    assert outputs_of(record) == [
+    assert _outputs(record) == [
         {"output_type": "stream", "name": "stdout", "text": "ab"},
         {"output_type": "display_data", "data": {"text/plain": "100 %"}, "metadata": {}},
         {"output_type": "stream", "name": "stderr", "text": "c"},
@@ -56,10 +56,10 @@ def test_output_again() -> None:
 def test_much_output_is_cut() -> None:
     """What is kept of one call has a limit, and says so; what showed nothing says that too."""
     record = CallLog().begin("x", lambda: None)
-    assert outputs_of(record)[0]["text"] == "it showed nothing\n"
+    assert _outputs(record)[0]["text"] == "it showed nothing\n"
     for _ in range(3):
         record.keep(messages.Stream("stdout", "x" * 600_000))
-    assert [len(output["text"]) for output in outputs_of(record)] == [600_000, len("\nmore was shown\n")]
+    assert [len(output["text"]) for output in _outputs(record)] == [600_000, len("\nmore was shown\n")]
 
 
 def test_titles() -> None:

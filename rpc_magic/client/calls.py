@@ -14,7 +14,7 @@ from typing import Any
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.wire import messages
 
-__all__ = ["Call", "Waiter"]
+__all__ = ["Call", "ShownCall", "Waiter"]
 
 Event = tuple[messages.Message | Exception, list[memoryview]]
 
@@ -160,3 +160,27 @@ class Call(concurrent.futures.Future[Any]):
     def _repr_html_(self) -> str:
         label = html.escape(self._label)
         return f"<code>{label}</code> <b>{self.state}</b> <small>{self.seconds:.1f} s</small>"
+
+
+class ShownCall(Call):
+    """A call whose value the session shows.
+
+    Attributes:
+        ended: set when it has ended there, or will never; that may be after it was cancelled here.
+        is_forgotten: the session had forgotten the function, so it was not called.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.ended = threading.Event()
+        self.is_forgotten = False
+
+    def finish(self, outcome: messages.Outcome, buffers: list[memoryview]) -> None:
+        """I/O thread: the end."""
+        super().finish(outcome, buffers)
+        self.ended.set()
+
+    def fail(self, error: Exception) -> None:
+        """I/O thread: the end will not come."""
+        super().fail(error)
+        self.ended.set()

@@ -17,7 +17,7 @@ from typing import Any
 
 from rpc_magic import serial
 from rpc_magic.client.attachment import Attachment
-from rpc_magic.client.calls import Call, Waiter
+from rpc_magic.client.calls import Call, ShownCall, Waiter
 from rpc_magic.client.link import Link
 from rpc_magic.client.listener import Transfer
 from rpc_magic.client.outcomes import exception_of, value_of
@@ -106,16 +106,13 @@ class Exchange:
         link.start(call, *self._call_request(link, f, args, kwargs), wait=True)
         return call
 
-    def start_shown(
-        self, f: Callable[..., Any], kwargs: dict[str, Any], show: Show, retried: Callable[[], None]
-    ) -> Call:
+    def start_shown(self, f: Callable[..., Any], kwargs: dict[str, Any], show: Show) -> ShownCall:
         """Call a function whose value the session shows, without waiting.
 
         Args:
             f: the function.
             kwargs: its arguments.
             show: takes what it shows, on the I/O thread.
-            retried: called on the I/O thread when the session had forgotten the function, and it was not called.
         """
         link = self._attachment.link(Role.DATA)
         digest = self.define(link, f)
@@ -123,11 +120,11 @@ class Exchange:
         def finish(outcome: messages.Outcome, buffers: list[memoryview]) -> Any:
             if isinstance(outcome, messages.NeedFunction):
                 link.known.discard(digest)
-                retried()
+                call.is_forgotten = True
                 return None
             return self.value(End(outcome, buffers), is_future=True)
 
-        call = Call(
+        call: ShownCall = ShownCall(
             getattr(f, "__name__", repr(f)),
             finish,
             lambda message, parts: self.show_background(link, call.id, show, message, parts),

@@ -1,102 +1,83 @@
 """Calls of one function of which only the newest matters, as for a slider that moves.
 
-A call for an older position is ended, whether it waits or runs. The session runs calls in order, so results come in
-order, and the last position's comes last. A function that takes longer than the pauses of a hand that moves shows
-nothing until the hand rests: its last position is not to wait for an older one.
+At most one call is there at a time. When the position changes meanwhile, it is ended, and the newest position is
+computed after it; positions in between are not. So results come in order, and the last position's comes last. A
+function that takes longer than the pauses of a hand that moves shows nothing until the hand rests: its last position is
+not to wait for an older one.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any
 
-from rpc_magic.client.calls import Call
+from rpc_magic.client.calls import ShownCall
 from rpc_magic.client.exchange import Exchange
 from rpc_magic.wire import messages
 
 __all__ = ["Newest", "Take"]
 
 Take = Callable[[list[messages.Message], BaseException | None], None]
-"""Takes what a call has shown, and its error; on the I/O thread, or on that of `move`."""
-
-
-class Starter(Protocol):
-    """Starts a call; `Exchange.start_shown`."""
-
-    def __call__(
-        self,
-        f: Callable[..., Any],
-        kwargs: dict[str, Any],
-        show: Callable[[messages.Message, list[memoryview]], None],
-        retried: Callable[[], None],
-        /,
-    ) -> Call:
-        """Start it."""
+"""Takes what a call has shown, and its error; on a thread of its own."""
 
 
 class Newest:
-    """See the module's text. Thread-safe.
+    """See the module's text. Thread-safe; its thread is there while there is something to compute.
 
     Args:
         exchange: how calls travel.
         f: the function.
-        take: takes each result that is to be shown.
+        take: takes each result that is to be shown; also the error of a call that could not be made.
     """
 
     def __init__(self, exchange: Exchange, f: Callable[..., Any], take: Take) -> None:
-        self._start: Starter = exchange.start_shown
-        self._f, self._take = f, take
+        self._start, self._f, self._take = exchange.start_shown, f, take
         self._lock = threading.Lock()
-        self._position = 0
-        self._running: Call | None = None
+        self._wanted: dict[str, Any] | None = None
+        self._call: ShownCall | None = None
+        self._thread: threading.Thread | None = None
 
     def move(self, kwargs: dict[str, Any]) -> None:
-        """Compute this position, and no older one.
-
-        Raises:
-            TransferError: an argument cannot travel.
-            RpcMagicError: the connection is gone.
-        """
+        """Compute this position, and no older one; returns at once."""
         with self._lock:
-            self._position += 1
-            position, old = self._position, self._running
-            self._running = None
-        if old is not None:
-            old.cancel()
-        self._go(position, kwargs, may_retry=True)
+            self._wanted = kwargs
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="rpc_magic-newest", daemon=True)
+                self._thread.start()
+            call = self._call
+        if call is not None:
+            call.cancel()
 
-    def _go(self, position: int, kwargs: dict[str, Any], *, may_retry: bool) -> None:
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                kwargs, self._wanted = self._wanted, None
+                if kwargs is None:
+                    self._thread = None
+                    return
+            result = self._compute(kwargs)
+            if result is not None:
+                self._take(*result)
+
+    def _compute(
+        self, kwargs: dict[str, Any], *, may_retry: bool = True
+    ) -> tuple[list[messages.Message], BaseException | None] | None:
+        """Return what a call shows, and its error; None for one that was ended."""
         shown: list[messages.Message] = []
-        was_forgotten: list[bool] = []
-        call = self._start(
-            self._f, kwargs, lambda message, _: shown.append(message), lambda: was_forgotten.append(True)
-        )
+        try:
+            call = self._start(self._f, kwargs, lambda message, _: shown.append(message))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it stands where the result would
+            return [], error
         with self._lock:
-            if position == self._position:
-                self._running = call
-        call.add_done_callback(
-            lambda done: self._end(position, kwargs, done, shown, was_forgotten, may_retry)
-        )
-
-    def _end(
-        self,
-        position: int,
-        kwargs: dict[str, Any],
-        call: Future[Any],
-        shown: list[messages.Message],
-        was_forgotten: list[bool],
-        may_retry: bool,
-    ) -> None:
+            self._call, is_old = call, self._wanted is not None
+        if is_old:
+            call.cancel()
+        call.ended.wait()  # also of one that was cancelled: its end there, not here
         with self._lock:
-            if position != self._position or call.cancelled():
-                return
-            self._running = None
-        if was_forgotten and may_retry:
-            # Not from here: this is the I/O thread, which must not wait for what it sends.
-            threading.Thread(
-                target=self._go, args=(position, kwargs), kwargs={"may_retry": False}, daemon=True
-            ).start()
-            return
-        self._take(shown, call.exception())
+            self._call = None
+        if call.cancelled():
+            return None
+        if call.is_forgotten and may_retry:
+            return self._compute(kwargs, may_retry=False)
+        return shown, call.exception()

@@ -1,6 +1,6 @@
 """`Connection.interact`: ipywidgets' controls here, the function there, what it shows here.
 
-Results come on the connection's I/O thread. A result that has the same parts as the one before, as a picture and a
+Results come on a thread of their own. A result that has the same parts as the one before, as a picture and a
 table, takes its place in the widgets that are there: nothing is taken away before the new is there, so nothing
 flickers.
 """
@@ -19,7 +19,6 @@ from IPython.core.getipython import get_ipython
 from IPython.display import display
 
 from rpc_magic.client.newest import Newest
-from rpc_magic.errors import RpcMagicError
 from rpc_magic.notebook.errors import prepare
 from rpc_magic.notebook.live import live
 from rpc_magic.notebook.outputs import outputs_of
@@ -129,13 +128,10 @@ class _Controls(ipywidgets.interactive):  # type: ignore[misc]  # ipywidgets is 
         """A control has moved."""
         kwargs = {widget._kwarg: widget.get_interact_value() for widget in self.kwargs_widgets}  # noqa: SLF001 - ipywidgets' own mark
         self.kwargs = kwargs
-        try:
-            self._newest.move(kwargs)
-        except RpcMagicError as error:
-            self._canvas.show([_error_output(error)])
+        self._newest.move(kwargs)
 
     def _take(self, shown: list[messages.Message], error: BaseException | None) -> None:
-        """Show a result; on the connection's I/O thread."""
+        """Show a result; on the thread that computes them."""
         outputs = outputs_of(shown)
         if error is not None:
             outputs.append(_error_output(error))
@@ -165,7 +161,6 @@ def show_controls(connection: Connection, f: Callable[..., Any], controls: dict[
 
     Raises:
         ValueError: an argument of `f` has no control.
-        TransferError: `f`, or an argument, cannot travel.
     """
     shown = _Controls(connection, f, controls)
     shown.wait()

@@ -66,7 +66,7 @@ def test_the_last_position_wins(conn: rpc_magic.Connection) -> None:
     for position in range(100):
         results.newest.move({"x": position})
     assert results.next() == ("99", None)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 30  # half of what one call that was not ended would take
     assert results.taken.empty()
     assert conn.call(lambda: 5) == 5
 
@@ -86,14 +86,14 @@ def test_results_come_in_order(conn: rpc_magic.Connection) -> None:
 
 
 def test_an_error_is_a_result(conn: rpc_magic.Connection) -> None:
-    """It is shown for its position, and the next one works; what cannot travel is raised at once."""
+    """It is shown for its position, and the next one works; so is one of an argument that cannot travel."""
     results = Results(conn, lambda x: 1 // x)
     results.newest.move({"x": 0})
     assert isinstance(results.next()[1], ZeroDivisionError)
     results.newest.move({"x": 1})
     assert results.next() == ("1", None)
-    with pytest.raises(rpc_magic.TransferError, match="x"):
-        results.newest.move({"x": (one for one in ())})
+    results.newest.move({"x": (one for one in ())})
+    assert isinstance(results.next()[1], rpc_magic.TransferError)
 
 
 def test_a_figure_that_is_left_open_is_shown(conn: rpc_magic.Connection) -> None:

@@ -76,7 +76,7 @@ def test_errors_are_shown(conn: rpc_magic.Connection) -> None:
     assert (error["ename"], error["evalue"]) == ("ZeroDivisionError", "division by zero")
     unsendable = interacting.ipywidgets.fixed(one for one in ())
     controls = _Controls(conn, lambda x: x, {"x": unsendable})
-    assert controls._canvas.outputs[0]["ename"] == "TransferError"
+    assert shown(controls)[0]["ename"] == "TransferError"
     with pytest.raises(ValueError, match="x"):
         conn.interact(lambda x: x)
     with pytest.raises(TypeError, match="not int"):

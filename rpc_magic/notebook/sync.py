@@ -147,7 +147,7 @@ def plan_automatic(
     namespace: dict[str, Any],
     server: Server,
     registry: Registry,
-    holders: Iterable[Iterable[object]] = (),
+    holders: Collection[Iterable[object]] = (),
 ) -> Plan:
     """Plan what a cell needs, found from its text.
 
@@ -246,8 +246,18 @@ class _Builder:
                     self._namespace[other] = fetched
         return fetched
 
-    def add_mates(self, holders: Iterable[Iterable[object]]) -> None:
-        """Take the variables into account that share objects with those taken: a change of one is a change of both."""
+    def add_mates(self, holders: Collection[Iterable[object]]) -> None:
+        """Take the variables into account that share objects with those taken: a change of one is a change of both.
+
+        So do those that share objects with these, and so on: of what is sent, nothing that the session holds by another
+        name may stay behind.
+        """
+        count = 0
+        while count != len(self._values):
+            count = len(self._values)
+            self._add_next_mates(holders)
+
+    def _add_next_mates(self, holders: Collection[Iterable[object]]) -> None:
         namespace = self._namespace
         known = (self._values.values(), namespace.values(), *holders)
         inside = references_outside(self._values.values(), known)

@@ -391,3 +391,13 @@ def test_results_of_both_sides_are_one_history(notebook: Any) -> None:
         assert notebook.good("print(_, __)").out == "there here\n"
     report = notebook.good("%%rpc_call\nprint(Out[max(Out)], len(set(map(str, Out.values()))))")
     assert report.out == "there 4\n"
+
+
+def test_what_shares_with_what_is_sent_goes_along(notebook: Any) -> None:
+    """A variable that is sent for what it shares takes along those that share something else with it, and so on."""
+    notebook.good("s, a = [0], [1]\nb = {'a': a, 's': s}\nt = [s]")
+    notebook.good("%%rpc_call\na, b, t, s;")
+    notebook.good("s.append(1)")
+    assert notebook.good("%%rpc_call\nlen(t)").result == "1"
+    assert notebook.good("%%rpc_call\na.append(2)\nb['a'] is a").result == "True"
+    assert notebook.good("(b['a'], b['a'] is a)").result == "([1, 2], True)"

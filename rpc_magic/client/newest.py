@@ -1,9 +1,9 @@
 """Calls of one function of which only the newest matters, as for a slider that moves.
 
 At most one call is there at a time. When the position changes meanwhile, it is ended, and the newest position is
-computed after it; positions in between are not. So results come in order, and the last position's comes last. A
-function that takes longer than the pauses of a hand that moves shows nothing until the hand rests: its last position is
-not to wait for an older one.
+computed after it; positions in between are not. So results come in order, and the last position's comes last. A quick
+function (`_PATIENCE`) is never ended, so its pictures follow the hand. A slow one that takes longer than the pauses of
+the hand shows nothing until the hand rests: its last position is not to wait for an older one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from rpc_magic.client.exchange import Exchange
 from rpc_magic.wire import messages
 
 __all__ = ["Newest", "Take"]
+
+_PATIENCE = 0.04
+"""Seconds that a call has before it may be ended: a hand that moves fast would else end each call, however quick."""
 
 Take = Callable[[list[messages.Message], BaseException | None], None]
 """Takes what a call has shown, and its error; on a thread of its own."""
@@ -69,10 +72,11 @@ class Newest:
             call = self._start(self._f, kwargs, lambda message, _: shown.append(message))
         except Exception as error:  # noqa: BLE001 - whatever it is, it stands where the result would
             return [], error
-        with self._lock:
-            self._call, is_old = call, self._wanted is not None
-        if is_old:
-            call.cancel()
+        if not call.ended.wait(_PATIENCE):
+            with self._lock:
+                self._call, is_old = call, self._wanted is not None
+            if is_old:
+                call.cancel()
         call.ended.wait()  # also of one that was cancelled: its end there, not here
         with self._lock:
             self._call = None

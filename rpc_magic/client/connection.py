@@ -194,6 +194,43 @@ class Connection:
         end = self.exchange.run(link, request, buffers, show=show, timeout=timeout)
         return collect(end, shown, self, self.namespace, is_plain_only=self.exchange.is_plain_only)
 
+    def left_calls(self) -> tuple[messages.CallInfo, ...]:
+        """Return the calls of clients that have gone, which run, wait or have ended since, the oldest first."""
+        found = self.exchange.ask_session(messages.ListCalls())
+        return found.calls if isinstance(found, messages.CallList) else ()
+
+    def left_result(
+        self, number: int, on_output: OnOutput | None = None, timeout: float | None = None
+    ) -> Any:
+        """Wait for the end of such a call; return its value, or raise what it raised. It can be asked for once.
+
+        Args:
+            number: as `left_calls` tells it.
+            on_output: sees what it has shown so far, and then what it shows.
+            timeout: seconds after which it is interrupted; None for no limit.
+
+        Raises:
+            RpcMagicError: there is no such call.
+            Exception: the call's own.
+        """
+        link = self._attachment.link(Role.DATA)
+        shown: list[messages.Message] = []
+
+        def show(message: messages.Message, parts: list[memoryview]) -> None:
+            shown.append(message)
+            if on_output is not None:
+                on_output(message)
+            else:
+                self.exchange.show(message, parts)
+
+        end = self.exchange.run(link, messages.Follow(number), show=show, timeout=timeout)
+        if not isinstance(end.outcome, messages.CellDone):
+            return self.exchange.value(end)
+        run = collect(end, shown, self, self.namespace, is_plain_only=self.exchange.is_plain_only)
+        if run.error is not None:
+            raise run.error
+        return run.result.value
+
     def push(self, /, **values: Any) -> None:
         """Set variables of the session.
 

@@ -108,7 +108,11 @@ class Extension:
         if name is not None:
             self._check_name(name)
         for server in self.registry.servers.values():
-            if server.arguments == arguments and server.connection.state == "attached" and not take:
+            if (
+                server.arguments == arguments
+                and server.connection.state in {"attached", "reconnecting"}
+                and not take
+            ):
                 self.registry.default = server.name
                 return server, False
         connection = connect(url, name=name, session=session, token_file=token_file, take=take)

@@ -141,6 +141,8 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             mark = " (this one)" if one.name == attachment.session else ""
             held = f"held by {one.client}" if one.client else "no client"
             _say(f"{one.name}{mark}: {one.state}, process {one.pid}, {one.age:.0f} s old, {held}")
+        for left in server.connection.left_calls():
+            _say(f"  left by an earlier client, {left.state}: {left.label}  (%rpc_result {left.number})")
 
     # ------------------------------------------------------------ variables
 
@@ -209,18 +211,29 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             doc = (function.__doc__ or "").strip().partition("\n")[0]
             _say(f"{name}{function.__signature__ or '(...)'}" + (f"  # {doc}" if doc else ""))
 
-    @for_lines(Argument("id", nargs="?", help="number of the call; without it, the latest"))
+    @for_lines(Argument("id", nargs="?", help="number of the call; without it, the latest"), SERVER)
     def rpc_result(self, line: str) -> Any:
         """Wait for a cell that was started with --noblock; return its value or raise what it raised.
+
+        A cell that an earlier kernel has left in the session is asked for likewise: what it has shown comes first.
+        %rpc_sessions lists these.
 
         Example::
 
             %rpc_result 12
         """
-        text = read_line(self.rpc_result, line).id
+        arguments = read_line(self.rpc_result, line)
+        text = arguments.id
         if text is not None and not text.isdecimal():
             raise UsageError(f"%rpc_result takes the number that a Call shows, not {text!r}")
-        return self._extension.background.get(None if text is None else int(text)).result()
+        number = None if text is None else int(text)
+        calls = self._extension.background.calls
+        if self._extension.registry.servers and (number not in calls if number is not None else not calls):
+            server = self._server(arguments)
+            left = [one for one in server.connection.left_calls() if number in {None, one.number}]
+            if left:
+                return server.connection.left_result(left[-1].number)
+        return self._extension.background.get(number).result()
 
     @for_lines(
         Argument("key", nargs="?", help="a setting; without it, all are shown"),

@@ -9,6 +9,8 @@ import msgspec
 from rpc_magic.wire.message import Message
 
 __all__ = [
+    "CallInfo",
+    "CallList",
     "CellDone",
     "ClearOutput",
     "Completions",
@@ -254,6 +256,20 @@ class Completions(Outcome, tag=69, frozen=True):
     matches: tuple[str, ...]
     start: int
     end: int
+
+
+class CallInfo(msgspec.Struct, frozen=True, array_like=True):
+    """A call whose client has gone: `state` is "running", "waiting" or "ended", `label` its first line or function."""
+
+    number: int
+    label: str
+    state: str
+
+
+class CallList(Outcome, tag=72, frozen=True):
+    """Calls whose client has gone, the oldest first."""
+
+    calls: tuple[CallInfo, ...]
 
 
 class OverLimit(Outcome, tag=70, frozen=True):

@@ -16,6 +16,8 @@ from collections.abc import Callable
 import msgspec
 
 from rpc_magic.wire.answers import (
+    CallInfo,
+    CallList,
     CellDone,
     ClearOutput,
     Completions,
@@ -66,9 +68,11 @@ from rpc_magic.wire.requests import (
     DefineFunction,
     Drop,
     Fetch,
+    Follow,
     Get,
     InputReply,
     Inspect,
+    ListCalls,
     ListFunctions,
     MapTask,
     Pull,
@@ -83,6 +87,8 @@ __all__ = [
     "Answer",
     "CallExposed",
     "CallFunction",
+    "CallInfo",
+    "CallList",
     "CancelCall",
     "CellDone",
     "ClearOutput",
@@ -98,6 +104,7 @@ __all__ = [
     "Failed",
     "Fetch",
     "FindModule",
+    "Follow",
     "ForgetChunks",
     "FunctionInfo",
     "FunctionList",
@@ -109,6 +116,7 @@ __all__ = [
     "Kept",
     "Lacking",
     "Libraries",
+    "ListCalls",
     "ListFunctions",
     "MapTask",
     "Message",
@@ -160,6 +168,8 @@ Request = (
     | Complete
     | MapTask
     | Configure
+    | ListCalls
+    | Follow
     | CancelCall
     | InputReply
     | Acknowledge
@@ -194,6 +204,7 @@ Answer = (
     | Completions
     | OverLimit
     | Refused
+    | CallList
     | Acknowledge
     | Resumed
 )

@@ -16,9 +16,11 @@ __all__ = [
     "DefineFunction",
     "Drop",
     "Fetch",
+    "Follow",
     "Get",
     "InputReply",
     "Inspect",
+    "ListCalls",
     "ListFunctions",
     "MapTask",
     "Pull",
@@ -180,6 +182,16 @@ class Configure(Message, tag=15, frozen=True):
 
 
 # ---------------------------------------------------------------- client to worker: at any time
+
+
+class ListCalls(Message, tag=16, frozen=True):
+    """Ask for the calls of clients that have gone, whose end nobody has received. Answer: `CallList`, at once."""
+
+
+class Follow(Message, tag=17, frozen=True):
+    """Get what such a call has shown and will show, and its outcome, as if it were this one. At once; or `Refused`."""
+
+    number: int
 
 
 class CancelCall(Message, tag=20, frozen=True):

@@ -28,6 +28,7 @@ from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.wire.transfers import Step
 from rpc_magic.worker.datachannel import Chunks, DataChannel
+from rpc_magic.worker.leftcalls import LeftCalls, Said
 from rpc_magic.worker.spool import Place, Spool
 
 __all__ = ["Line"]
@@ -36,13 +37,13 @@ __all__ = ["Line"]
 class _Entry:
     """A message that the client has not acknowledged; a mark has `dropped`, the bytes it stands for."""
 
-    __slots__ = ("buffers", "call", "dropped", "encoded", "is_output", "number", "place")
+    __slots__ = ("buffers", "call", "dropped", "encoded", "is_end", "is_output", "number", "place")
 
     def __init__(
         self, number: int, call: int, encoded: bytes, buffers: Sequence[Buffer], *, is_output: bool
     ) -> None:
         self.number, self.call, self.encoded, self.buffers = number, call, encoded, buffers
-        self.is_output = is_output
+        self.is_output, self.is_end = is_output, False
         self.place: Place | None = None
         self.dropped = 0
 
@@ -63,6 +64,7 @@ class Line:
 
     Attributes:
         channel: the connection, while there is one.
+        calls: the numbers of calls, and those whose client has gone.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Line:
         self._last: DataChannel | None = None  # of this client
         self.channel: DataChannel | None = None
         self._is_far = False
+        self.calls = LeftCalls(settings.last_output)
 
     # ------------------------------------------------------------ connections
 
@@ -102,7 +105,11 @@ class Line:
             if is_known:
                 self._drop(resume - 1)
             else:
-                self._drop(self._number)
+                for entry in self._kept:
+                    self._to_spool(entry)
+                self._live = None
+                self._release(self.calls.leave(list(self._kept)))
+                self._kept.clear()
                 self._number = 0
             self._client, self._last, self.channel = client, channel, channel
             self._rest = deque(self._kept)
@@ -159,10 +166,14 @@ class Line:
         encoded = messages.encode(message)
         with self._lock:
             channel = self.channel
-            entry = self._keep(call, encoded, owned, is_output=is_output)
+            number = self.calls.outside(call)
+            if number is None:
+                self._leave(call, encoded, owned, is_output=is_output)
+                return
+            entry = self._keep(number, encoded, owned, is_output=is_output)
             if channel is None or self._rest:
                 return
-            is_sent = self._hand_over(channel, call, encoded, owned, 0, entry.number)
+            is_sent = self._hand_over(channel, number, encoded, owned, 0, entry.number)
         if not is_sent:
             self._flush(channel)
 
@@ -179,9 +190,10 @@ class Line:
             if not is_kept:
                 raise OSError("another connection has taken its place")
 
-        if buffers and channel is not None and not self._rest:
+        number = self.calls.outside(call)
+        if buffers and channel is not None and not self._rest and number is not None:
             try:
-                is_kept = channel.send_chunks(call, encoded, buffers, send, read)
+                is_kept = channel.send_chunks(number, encoded, buffers, send, read)
             except (OSError, ValueError):
                 self.lose(channel)
         if not is_kept:
@@ -200,10 +212,15 @@ class Line:
             channel = self.channel
             if wanted is not None and channel is not wanted:
                 return False
-            entry = self._keep(call, encoded, buffers, is_output=False)
+            number = self.calls.outside(call)
+            if number is None:
+                self._leave(call, encoded, buffers, is_output=False, is_end=True)
+                return True
+            entry = self._keep(number, encoded, buffers, is_output=False)
+            entry.is_end = True
             if channel is None or self._rest:
                 return True
-            is_sent = self._hand_over(channel, call, encoded, step.buffers, step.transfer, entry.number)
+            is_sent = self._hand_over(channel, number, encoded, step.buffers, step.transfer, entry.number)
             if buffers and any(type(buffer) is not bytes for buffer in buffers):
                 self._live = entry
         if not is_sent:
@@ -216,6 +233,38 @@ class Line:
         if kept and kept[0].number <= number:
             with self._lock:
                 self._drop(number)
+
+    def open(self, call: int, request: messages.Message) -> int:
+        """Whoever reads: the client has sent a request; return the number of its call in the session."""
+        with self._lock:
+            inside = self.calls.inside(call)
+            if call:
+                self.calls.open(inside, request)
+            return inside
+
+    def follow(self, call: int, number: int) -> bool:
+        """Whoever reads: give the client's `call` what a call says whose client has gone; False when there is none."""
+        with self._lock:
+            left = self.calls.follow(number, call)
+            if left is None:
+                return False
+            said, dropped = left.kept.take()
+            if dropped:
+                mark = _Entry(0, call, b"", (), is_output=False)
+                mark.dropped = dropped
+                said.insert(0, mark)
+            for one in said:
+                assert isinstance(one, _Entry)
+                encoded, buffers = self._content(one)
+                self._release([one])
+                entry = self._keep(call, encoded, buffers, is_output=one.is_output)
+                entry.is_end = one.is_end
+                if self.channel is not None and not self._rest:
+                    self._hand_over(self.channel, call, encoded, buffers, 0, entry.number)
+            channel = self.channel
+        if channel is not None:
+            self._flush(channel)
+        return True
 
     def settle(self) -> None:
         """Before user code runs: let nothing that is kept refer to what it may change."""
@@ -321,5 +370,21 @@ class Line:
                 entry = entries.popleft()
                 if entry is self._live:
                     self._live = None
-                if entry.place is not None:
-                    self._spool.release()
+                if entry.is_end:
+                    self._release(self.calls.close(entry.call))
+                self._release(self.calls.note_received(entry))
+
+    def _release(self, unused: Sequence[Said]) -> None:
+        for said in unused:
+            assert isinstance(said, _Entry)
+            if said.place is not None:
+                self._spool.release()
+
+    def _leave(
+        self, call: int, encoded: bytes, buffers: Sequence[Buffer], *, is_output: bool, is_end: bool = False
+    ) -> None:
+        """Keep what a call says whose client has gone."""
+        entry = _Entry(0, call, encoded, buffers, is_output=is_output)
+        entry.is_end = is_end
+        self._to_spool(entry)
+        self._release(self.calls.say(call, entry))

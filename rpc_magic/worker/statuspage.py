@@ -7,7 +7,9 @@ Whoever reads it learns what the worker does without asking it: it may be deep i
 from __future__ import annotations
 
 import mmap
+import threading
 import time
+from collections.abc import Callable
 from struct import Struct
 
 from rpc_magic.wire import internal
@@ -25,20 +27,29 @@ class StatusPage:
         descriptor: of the shared memory; not kept.
     """
 
-    __slots__ = ("_drained", "_page", "_stale")
+    __slots__ = ("_drained", "_lock", "_page", "_stale")
 
     def __init__(self, descriptor: int) -> None:
         self._page = mmap.mmap(descriptor, internal.PAGE_SIZE)
         self._drained = 0
         self._stale = 0
+        self._lock = threading.Lock()
 
     def begin(self, call: int) -> None:
         """Worker: `call` runs from now on."""
-        _BEGIN.pack_into(self._page, internal.CURRENT_AT, call, time.monotonic())
+        with self._lock:
+            _BEGIN.pack_into(self._page, internal.CURRENT_AT, call, time.monotonic())
 
     def end(self) -> None:
         """Worker: nothing runs."""
-        _NUMBER.pack_into(self._page, internal.CURRENT_AT, 0)
+        with self._lock:
+            _NUMBER.pack_into(self._page, internal.CURRENT_AT, 0)
+
+    def rename(self, number: Callable[[], int]) -> None:
+        """Worker, any thread: the client knows what runs by another number now, which `number` gives; 0 for nothing."""
+        with self._lock:
+            if _NUMBER.unpack_from(self._page, internal.CURRENT_AT)[0]:
+                _NUMBER.pack_into(self._page, internal.CURRENT_AT, number())
 
     def is_interrupt_wanted(self) -> bool:
         """Worker: tell whether an interrupt that has just come is meant for what runs now."""

@@ -59,6 +59,8 @@ _AT_ANY_TIME = frozenset(
         messages.Drop,
         messages.Acknowledge,
         messages.CancelCall,
+        messages.ListCalls,
+        messages.Follow,
     }
 )
 
@@ -95,7 +97,7 @@ class Worker:
         self._queue: deque[tuple[int, messages.Request, list[memoryview]]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._runs = itertools.count(1)
-        self._running = 0
+        self._running = self._current = 0
         self._answers: dict[int, deque[messages.InputReply]] = {}
         self._answered = threading.Condition()
         self._seen_drained = 0
@@ -154,6 +156,7 @@ class Worker:
             is_known = self._line.adopt(sock, client, resume)
         if not is_known:
             self._page.forget_interrupts()
+            self._page.rename(self._page_number)
             self._modules.note_new_client()
             self._questions.note_new_client()
             self._session.libraries = Libraries()
@@ -219,12 +222,12 @@ class Worker:
             with contextlib.suppress(OSError, ValueError):  # reading will tell; what came must be taken
                 channel.acknowledge()
         if type(request) not in _AT_ANY_TIME:
-            self._queue.append((frame.call, request, frame.buffers))
+            self._queue.append((self._line.open(frame.call, request), request, frame.buffers))
             return True
         match request:
             case messages.InputReply():
                 with self._answered:
-                    self._answers.setdefault(frame.call, deque()).append(request)
+                    self._answers.setdefault(self._line.calls.inside(frame.call), deque()).append(request)
                     self._answered.notify_all()
             case messages.CommMessage():
                 self._loop.call_soon_threadsafe(self._comms.handle, request, frame.buffers)
@@ -236,7 +239,16 @@ class Worker:
             case messages.Drop(keys):
                 self._session.drop(keys)
             case messages.CancelCall(call):
-                self._cancel(call)
+                self._cancel(self._line.calls.inside(call))
+            case messages.ListCalls():
+                call = self._line.calls.inside(frame.call)
+                self._line.send(call, self._line.calls.listing(self._current))
+            case messages.Follow(number):
+                if self._line.follow(frame.call, number):
+                    self._page.rename(self._page_number)
+                else:
+                    refused = messages.Refused(f"there is no call {number} that was left here")
+                    self._line.send(self._line.calls.inside(frame.call), refused)
         return False
 
     def _cancel(self, call: int) -> None:
@@ -288,11 +300,17 @@ class Worker:
 
     def _begin(self, call: int) -> Any:
         self._running = next(self._runs)
-        self._gate.early = self._page.is_stopped(call)
+        self._current = call
+        number = self._page_number()
+        self._gate.early = self._page.is_stopped(number)
         self._gate.in_call = True
-        self._page.begin(call)
+        self._page.begin(number)
         self._helper.arm()
         return self._outputs.enter(call)
+
+    def _page_number(self) -> int:
+        """Return what stands on the status page for what runs."""
+        return self._line.calls.on_page(self._current)
 
     def _end(self, call: int, answer: Answer | None) -> None:
         self._sync_descriptors()

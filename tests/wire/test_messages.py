@@ -43,6 +43,8 @@ REQUESTS = {
     12: "Complete",
     13: "MapTask",
     15: "Configure",
+    16: "ListCalls",
+    17: "Follow",
     20: "CancelCall",
     21: "InputReply",
     22: "Acknowledge",
@@ -83,6 +85,7 @@ ANSWERS = {
     69: "Completions",
     70: "OverLimit",
     71: "Refused",
+    72: "CallList",
 }
 
 

@@ -88,7 +88,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
 
 
 def say(client: Client, text: str) -> None:
-    client.line.send(1, messages.Stream("stdout", text))
+    client.line.send(client.line.calls.inside(1), messages.Stream("stdout", text))
 
 
 def test_while_the_client_is_there(client: Client) -> None:
@@ -115,7 +115,7 @@ def test_any_cuts(tmp_path_factory: pytest.TempPathFactory, steps: list[str]) ->
             say(client, f"{said} ")
             said += 1
         elif step == "end":
-            client.line.end(1, messages.Returned(), [b"x" * 3_000], lambda: None)
+            client.line.end(client.line.calls.inside(1), messages.Returned(), [b"x" * 3_000], lambda: None)
             said += 1
         elif step == "cut" and is_connected:
             client.cut()
@@ -141,7 +141,7 @@ def test_the_middle_of_the_output_is_dropped(tmp_path: Path) -> None:
     for n in range(1000):
         say(client, f"{n:099d}\n")
         if n % 300 == 299:
-            client.line.end(n, messages.Returned(), [b"%d" % n], lambda: None)
+            client.line.end(client.line.calls.inside(n), messages.Returned(), [b"%d" % n], lambda: None)
     client.connect()
     client.read(1, acknowledge=False)
     while not client.text.endswith(f"{999:099d}\n"):
@@ -168,7 +168,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     client.cut()
     for n in range(100):
         say(client, f"{n:099d}\n")
-    client.line.end(1, messages.Returned(), [b"the value"], lambda: None)
+    client.line.end(client.line.calls.inside(1), messages.Returned(), [b"the value"], lambda: None)
     client.connect()
     while not (client.taken and isinstance(client.taken[-1][1], messages.Returned)):
         client.read(len(client.taken) + 1, acknowledge=False)
@@ -182,7 +182,7 @@ def test_values_are_copied_only_when_they_have_to_be(client: Client) -> None:
     """Objects of an outcome are not copied while nothing can change them, and are what they were afterwards."""
     client.connect()
     value = bytearray(b"x" * 100_000)
-    client.line.end(1, messages.Returned(), [value], lambda: None)
+    client.line.end(client.line.calls.inside(1), messages.Returned(), [value], lambda: None)
     assert client.line._kept[0].buffers[0] is value
     client.line.settle()
     value[:] = b"y" * 100_000

@@ -1,0 +1,66 @@
+"""Row 29: two clients want one session; the rule is told to both, and no cell is lost or run twice."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from checks import Server, unharmed
+from live import eventually
+
+import rpc_magic
+from rpc_magic import errors
+
+SECOND = """
+import sys, rpc_magic
+try:
+    rpc_magic.connect(sys.argv[1], session="wanted")
+except rpc_magic.SessionInUseError as error:
+    print(str(error).replace("\\n", " "), flush=True)
+conn = rpc_magic.connect(sys.argv[1], session="wanted", take=True)
+def show(message):
+    if hasattr(message, "text"):
+        print(message.text.strip(), flush=True)
+
+print([call.state for call in conn.left_calls()], flush=True)
+for call in conn.left_calls():
+    print(conn.left_result(call.number, show), flush=True)
+print(conn.pull("runs"), flush=True)
+"""
+
+CELL = """
+import time
+runs = runs + 1
+print('begun')
+time.sleep(2)
+runs
+"""
+
+
+def test_taking(server: Server, script) -> None:
+    """The second one is told who holds it and since when; with --take the first is told who took it."""
+    rpc_magic.connect(server.url, session="wanted").close()
+    with unharmed(server), rpc_magic.connect(server.url, session="wanted") as first:
+        first.run("runs = 0")
+        failed: list[Exception] = []
+
+        def run() -> None:
+            try:
+                first.run(CELL, on_output=lambda message: None)
+            except errors.RpcMagicError as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        eventually(lambda: first.info().state == "busy")
+        second = script(SECOND, server.url)
+        refusal = second.line()
+        assert "in use by" in refusal
+        assert "--take" in refusal
+        assert second.line() == "['running']"
+        thread.join(30)
+        assert "took the session over" in str(failed[0])
+        with pytest.raises(errors.ConnectionLostError, match="process"):
+            first.call(abs, 1)
+        assert [second.line() for _ in range(3)] == ["begun", "1", "1"]
+        second.finish()

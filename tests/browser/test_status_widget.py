@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nbconvert import HTMLExporter
 
 # Starting a server, a browser and a kernel, on a busy machine.
 pytestmark = pytest.mark.timeout(600)
@@ -167,3 +168,6 @@ def test_the_end_of_a_server_is_seen_and_saved(open_notebook: Callable[..., Any]
     assert "local: connected" in "".join(shown[2]["text/html"])
     assert "HBox(" not in json.dumps(shown)
     assert "VBox(" not in json.dumps(shown)
+    html, _ = HTMLExporter().from_filename(str(tmp_path / "work" / "cells.ipynb"))
+    assert "local: closed" in html
+    assert "local: connected" in html

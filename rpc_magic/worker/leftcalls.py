@@ -14,7 +14,10 @@ from typing import Protocol
 
 from rpc_magic.wire import messages
 
-__all__ = ["LeftCall", "LeftCalls", "Said"]
+__all__ = ["CALLS", "LeftCall", "LeftCalls", "Said"]
+
+CALLS = frozenset({messages.RunCell, messages.CallFunction})
+"""Requests whose end somebody may ask for later."""
 
 _CLIENTS = 1 << 32
 """Distance of the bases of two clients: more calls than one makes."""
@@ -106,6 +109,8 @@ class LeftCalls:
 
     def inside(self, call: int) -> int:
         """Return the number in the session of a call that the client knows as `call`; 0 stays 0."""
+        if not self._following:  # most calls
+            return call and call + self._base
         return call and (self._following.get(call) or call + self._base)
 
     def outside(self, call: int) -> int | None:
@@ -133,6 +138,8 @@ class LeftCalls:
         """The client has received the end of a call; return what is of no further use."""
         inside = self.inside(call)
         self._open.pop(inside, None)
+        if not self._left and not self._shown:  # most calls
+            return []
         self._left.pop(inside, None)
         if self._following.pop(call, None):
             self._followed.pop(inside, None)

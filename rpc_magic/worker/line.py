@@ -25,10 +25,11 @@ from collections.abc import Callable, Sequence
 
 from rpc_magic.settings import WorkerSettings
 from rpc_magic.wire import messages
+from rpc_magic.wire.chunks import LARGE
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.wire.transfers import Step
 from rpc_magic.worker.datachannel import Chunks, DataChannel
-from rpc_magic.worker.leftcalls import LeftCalls, Said
+from rpc_magic.worker.leftcalls import CALLS, LeftCalls, Said
 from rpc_magic.worker.spool import Place, Spool
 
 __all__ = ["Line"]
@@ -182,32 +183,52 @@ class Line:
     ) -> None:
         """Send what ends a call, however long that takes; see `DataChannel.send_chunks`. Main thread only."""
         encoded = messages.encode(outcome)
-        channel, is_kept = self.channel, False
+        for buffer in buffers:
+            if len(buffer) >= LARGE:
+                channel, number = self.channel, self.calls.outside(call)
+                if channel is not None and number is not None and not self._rest:
+                    self._end_in_chunks(channel, call, number, encoded, buffers, read)
+                    return
+                break
+        self._send_end(call, encoded, buffers, buffers, 0, None)
+
+    def _end_in_chunks(
+        self,
+        channel: DataChannel,
+        call: int,
+        number: int,
+        encoded: bytes,
+        buffers: Sequence[Buffer],
+        read: Callable[[], object],
+    ) -> None:
+        is_kept = False
 
         def send(step: Step) -> None:
             nonlocal is_kept
-            is_kept = self._send_end(call, encoded, buffers, step, channel)
+            is_kept = self._send_end(call, encoded, buffers, step.buffers, step.transfer, channel)
             if not is_kept:
                 raise OSError("another connection has taken its place")
 
-        number = self.calls.outside(call)
-        if buffers and channel is not None and not self._rest and number is not None:
-            try:
-                is_kept = channel.send_chunks(number, encoded, buffers, send, read)
-            except (OSError, ValueError):
-                self.lose(channel)
+        try:
+            channel.send_chunks(number, encoded, buffers, send, read)
+        except (OSError, ValueError):
+            self.lose(channel)
         if not is_kept:
-            self._send_end(call, encoded, buffers, Step(encoded, buffers), None)
+            self._send_end(call, encoded, buffers, buffers, 0, None)
 
     def _send_end(
         self,
         call: int,
         encoded: bytes,
         buffers: Sequence[Buffer],
-        step: Step,
+        rest: Sequence[Buffer],
+        transfer: int,
         wanted: DataChannel | None,
     ) -> bool:
-        """Send the frame of an outcome, on the `wanted` connection or none; False when that is not there."""
+        """Send the frame of an outcome, on the `wanted` connection or none; False when that is not there.
+
+        `rest` are the buffers that `transfer` has not brought.
+        """
         with self._lock:
             channel = self.channel
             if wanted is not None and channel is not wanted:
@@ -220,9 +241,11 @@ class Line:
             entry.is_end = True
             if channel is None or self._rest:
                 return True
-            is_sent = self._hand_over(channel, number, encoded, step.buffers, step.transfer, entry.number)
-            if buffers and any(type(buffer) is not bytes for buffer in buffers):
-                self._live = entry
+            is_sent = self._hand_over(channel, number, encoded, rest, transfer, entry.number)
+            for buffer in buffers:
+                if type(buffer) is not bytes:
+                    self._live = entry
+                    break
         if not is_sent:
             self._flush(channel)
         return True
@@ -236,10 +259,11 @@ class Line:
 
     def open(self, call: int, request: messages.Message) -> int:
         """Whoever reads: the client has sent a request; return the number of its call in the session."""
+        if type(request) not in CALLS:
+            return self.calls.inside(call)
         with self._lock:
             inside = self.calls.inside(call)
-            if call:
-                self.calls.open(inside, request)
+            self.calls.open(inside, request)
             return inside
 
     def follow(self, call: int, number: int) -> bool:
@@ -304,10 +328,12 @@ class Line:
             self.lose(channel)
 
     def _keep(self, call: int, encoded: bytes, buffers: Sequence[Buffer], *, is_output: bool) -> _Entry:
-        self._number += 1
-        entry = _Entry(self._number, call, encoded, buffers, is_output=is_output)
-        is_direct = self.channel is not None and not self._rest
-        if is_direct or (not self._tail and self._to_spool(entry)):
+        number = self._number = self._number + 1
+        entry = _Entry(number, call, encoded, buffers, is_output=is_output)
+        if self.channel is not None and not self._rest:  # most messages
+            self._kept.append(entry)
+            return entry
+        if not self._tail and self._to_spool(entry):
             self._kept.append(entry)
         else:
             self._keep_last(entry)
@@ -370,9 +396,13 @@ class Line:
                 entry = entries.popleft()
                 if entry is self._live:
                     self._live = None
-                if entry.is_end:
-                    self._release(self.calls.close(entry.call))
-                self._release(self.calls.note_received(entry))
+                if not entry.is_end:
+                    self._release(self.calls.note_received(entry))
+                    continue
+                if unused := self.calls.close(entry.call):
+                    self._release(unused)
+                if entry.place is not None:
+                    self._spool.release()
 
     def _release(self, unused: Sequence[Said]) -> None:
         for said in unused:

@@ -308,8 +308,11 @@ class Status:
                 return
             self._is_ended.wait(_LEAST_SECONDS)
             every = self._interval(wants=wants)
+            pause = max(0.0, asked + every - time.monotonic()) if every else None
+            if snapshot.word == "reconnecting":  # its countdown goes on
+                pause = _LEAST_SECONDS
             if not self._is_ended.is_set():
-                self._changed.wait(max(0.0, asked + every - time.monotonic()) if every else None)
+                self._changed.wait(pause)
 
     def _interval(self, *, wants: bool) -> float:
         """Return the seconds between two questions; 0 while nothing goes on."""

@@ -157,6 +157,9 @@ class View:
             parts.append(f"{title}{snapshot.busy_seconds:.0f} s")
         if snapshot.is_deaf:
             parts.append("the code does not react; Stop again ends the session, its variables are lost")
+        if snapshot.word == "reconnecting":
+            when = f"in {snapshot.next_seconds:.0f} s" if snapshot.next_seconds else "now"
+            parts.append(f"attempt {snapshot.attempt} {when}")
         if snapshot.word == "died":
             parts.append("its variables are gone; <code>%rpc_restart</code> gives a new session")
         elif snapshot.word == "lost":

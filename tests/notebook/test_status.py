@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 import rpc_magic
+from rpc_magic.client.reconnecting import Retry
 from rpc_magic.notebook.status import Snapshot, Status
 
 TIMEOUT = 30.0  # seconds
@@ -177,3 +178,15 @@ def test_stop_means_the_call_that_is_shown(status: Status) -> None:
     status.stop(busy.call)
     with pytest.raises(rpc_magic.RemoteError, match="KeyboardInterrupt"):
         second.result(TIMEOUT)
+
+
+def test_a_countdown_goes_on(status: Status) -> None:
+    """While the connection is being made again, watchers are told of the time that is left without being woken."""
+    attachment = status._connection.attachment
+    attachment.state, attachment.retry = "reconnecting", Retry(3, time.monotonic() + 60)
+    seen: queue.Queue[Snapshot] = queue.Queue()
+    status.watch(seen.put)
+    first, second = (wait_for(seen, "reconnecting") for _ in range(2))
+    assert (first.attempt, second.attempt) == (3, 3)
+    assert first.next_seconds > second.next_seconds > 0
+    attachment.state, attachment.retry = "attached", None

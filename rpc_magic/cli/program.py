@@ -123,6 +123,13 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         metavar="DIR",
         help="where sessions of other machines' clients start (default: home)",
     )
+    add(
+        "--session-ttl",
+        type=float,
+        default=24 * 3600.0,
+        metavar="SEC",
+        help="a named session without a client ends when it was idle for so long (default: a day)",
+    )
 
 
 def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -38,6 +38,7 @@ def configuration(options: argparse.Namespace) -> launch.SupervisorConfig:
         expose=tuple(options.expose),
         threads=options.threads,
         cwd=_folder(options.cwd) if options.cwd else "",
+        session_ttl=options.session_ttl,
     )
 
 

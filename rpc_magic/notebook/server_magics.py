@@ -7,7 +7,9 @@ from typing import Any
 
 from IPython.core.magic import Magics, magics_class
 
+from rpc_magic.client.running import Run
 from rpc_magic.notebook.arguments import read_command, read_line
+from rpc_magic.notebook.binding import bind
 from rpc_magic.notebook.declaring import SERVER, SERVER_NAME, Argument, for_lines
 from rpc_magic.notebook.errors import SERVER as FROM
 from rpc_magic.notebook.errors import UsageError
@@ -169,6 +171,49 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         arguments = read_line(self.rpc_pull, line)
         server = self._server(arguments)
         fetch(_names(arguments.names), self.shell, server, self._extension.registry)
+
+    @for_lines(Argument("file", help="a file on the server's machine"), SERVER)
+    def rpc_save(self, line: str) -> None:
+        """Save a session's variables to a file where it runs; what cannot be kept is told, the rest is kept.
+
+        Example::
+
+            %rpc_save monday.session
+        """
+        arguments = read_line(self.rpc_save, line)
+        kept, left = self._checkpoint(self._server(arguments), "save", arguments.file).result.value
+        _say(f"saved to {arguments.file}: {', '.join(kept) or 'nothing'}")
+        for name, reason in left.items():
+            _say(f"not saved: {name}: {reason}")
+
+    @for_lines(Argument("file", help="a file on the server's machine, written by %rpc_save"), SERVER)
+    def rpc_load(self, line: str) -> None:
+        """Set a session's variables from a file that %rpc_save has written, as a cell would that binds them.
+
+        It runs code that the file names.
+
+        Example::
+
+            %rpc_load monday.session
+        """
+        arguments = read_line(self.rpc_load, line)
+        server = self._server(arguments)
+        run = self._checkpoint(server, "load", arguments.file)
+        for name in run.result.value:
+            server.ledger.forget(name)
+        bind(run, self.shell.user_ns, server, self._extension.registry, reads=frozenset())
+        _say(f"loaded: {', '.join(run.result.value) or 'nothing'}")
+
+    def _checkpoint(self, server: Server, deed: str, file: str) -> Run:
+        source = f"__import__('rpc_magic.worker.checkpoints', fromlist=['{deed}']).{deed}({file!r})"
+        run = server.connection.run_cell(
+            messages.RunCell(source, automatic=True, expression=True),
+            {},
+            lambda message: show_here(self.shell, message),
+        )
+        if run.error is not None:
+            raise run.error
+        return run
 
     # ------------------------------------------------------------ the rest
 

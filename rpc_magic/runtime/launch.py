@@ -35,7 +35,7 @@ class SupervisorConfig(msgspec.Struct, frozen=True):
         watch_pid: the process that this server ends with; 0 for none.
         cwd: folder in which sessions of clients on other machines start; empty is the home folder.
         is_recorded: write a record, by which clients on this machine find the server.
-        orphan_seconds: see `ServerSettings`.
+        orphan_seconds, session_ttl: see `ServerSettings`.
     """
 
     url: str
@@ -51,6 +51,7 @@ class SupervisorConfig(msgspec.Struct, frozen=True):
     cwd: str = ""
     is_recorded: bool = True
     orphan_seconds: float = 600.0
+    session_ttl: float = 24 * 3600.0
 
 
 def environment() -> dict[str, str]:

@@ -282,8 +282,9 @@ class SessionTable:
             if session.holder is not None or session.state != "alive":
                 continue
             kept = self._settings.vanished_seconds if session.is_private else self._settings.session_ttl
-            is_busy = not session.is_private and session.running_call[0]
-            if now - session.left_at > kept and not is_busy:
+            if not session.is_private and session.running_call[0]:
+                session.left_at = now  # it has been idle from the end of what runs
+            elif now - session.left_at > kept:
                 self._tell_end(session)
 
     def end_now(self, session: Session, reason: str) -> None:

@@ -71,7 +71,7 @@ class Supervisor:
         self._listener, self._program = listener, program
         self._versions = own_versions()
         self._began = time.monotonic()
-        self._settings = ServerSettings(orphan_seconds=config.orphan_seconds)
+        self._settings = ServerSettings(orphan_seconds=config.orphan_seconds, session_ttl=config.session_ttl)
         self._ended = asyncio.Event()
         if keeper is not None:
             self.sessions = SessionTable(
@@ -223,7 +223,7 @@ class Supervisor:
         with contextlib.suppress(RpcMagicError):
             self._versions |= await asyncio.shield(self.sessions.keepers.newest.ready)
         while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
+            await asyncio.sleep(min(_SWEEP_SECONDS, max(0.1, self._settings.session_ttl / 4)))
             self.sessions.sweep()
 
 

@@ -211,3 +211,22 @@ def test_client_that_is_silent_but_alive_keeps_its_session(url, monkeypatch):
     sent = conn.attachment.control._frames.bytes_sent
     eventually(lambda: conn.attachment.control._frames.bytes_sent > sent, "a ping")
     conn.close()
+
+
+def test_idle_sessions_end(tmp_path):
+    """A named session without a client ends after its time; not while it is busy, and idle time begins after that."""
+    with served(session_ttl=1.0) as url:
+        idle = rpc_magic.connect(url, session="idle")
+        busy = rpc_magic.connect(url, session="busy")
+        go = tmp_path / "go"
+        busy.submit(lambda path: [time.sleep(0.02) for _ in iter(path.exists, True)], go)
+        eventually(lambda: busy.info().state == "busy")
+        pids = {idle.info().worker_pid}, {busy.info().worker_pid}
+        idle.close()
+        busy.close()
+        all_gone(pids[0])
+        time.sleep(1.5)
+        with rpc_magic.connect(url, session="busy") as back:
+            assert not back.attachment.is_new
+        go.touch()
+        all_gone(pids[1])

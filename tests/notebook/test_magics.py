@@ -206,7 +206,7 @@ def test_every_magic_has_help_with_an_example(notebook: Any) -> None:
         "[n for n in m if (n.startswith('rpc_') or n == 'local') and 'Example' not in (m[n].__doc__ or '')]"
     )
     assert report.result == "[]"
-    assert notebook.good("sum(n.startswith('rpc_') for n in m)").result == "14"
+    assert notebook.good("sum(n.startswith('rpc_') for n in m)").result == "16"
 
 
 def test_completion(notebook: Any) -> None:

@@ -123,6 +123,7 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         metavar="DIR",
         help="where sessions of other machines' clients start (default: home)",
     )
+    add("--max-sessions", type=int, default=64, metavar="N", help="sessions at once, at most (default: 64)")
     add(
         "--session-ttl",
         type=float,

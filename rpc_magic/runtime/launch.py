@@ -36,6 +36,7 @@ class SupervisorConfig(msgspec.Struct, frozen=True):
         cwd: folder in which sessions of clients on other machines start; empty is the home folder.
         is_recorded: write a record, by which clients on this machine find the server.
         orphan_seconds, session_ttl: see `ServerSettings`.
+        max_sessions: its `sessions`.
     """
 
     url: str
@@ -52,6 +53,7 @@ class SupervisorConfig(msgspec.Struct, frozen=True):
     is_recorded: bool = True
     orphan_seconds: float = 600.0
     session_ttl: float = 24 * 3600.0
+    max_sessions: int = 64
 
 
 def environment() -> dict[str, str]:

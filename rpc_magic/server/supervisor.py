@@ -71,7 +71,9 @@ class Supervisor:
         self._listener, self._program = listener, program
         self._versions = own_versions()
         self._began = time.monotonic()
-        self._settings = ServerSettings(orphan_seconds=config.orphan_seconds, session_ttl=config.session_ttl)
+        self._settings = ServerSettings(
+            orphan_seconds=config.orphan_seconds, session_ttl=config.session_ttl, sessions=config.max_sessions
+        )
         self._ended = asyncio.Event()
         if keeper is not None:
             self.sessions = SessionTable(

@@ -1,0 +1,65 @@
+"""Row 15: segfault, abort, kill, exit of a session's process: told within a second, with its last words."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from checks import Server, unharmed
+from live import FACTOR, all_gone, eventually
+from proxy import Proxy
+
+import rpc_magic
+from rpc_magic import errors
+
+
+def die(how: str) -> None:
+    import ctypes
+    import os
+    import signal
+
+    os.write(2, b"my last words\n")
+    if how == "segfault":
+        ctypes.string_at(0)
+    if how == "abort":
+        os.abort()
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(7)
+
+
+CAUSES = {"segfault": "SIGSEGV", "abort": "SIGABRT", "kill": "SIGKILL", "exit": "status 7"}
+
+
+@pytest.mark.parametrize("how", CAUSES)
+def test_death(server: Server, how: str) -> None:
+    """Cause and last words are told within a second, finished results are there, a restart gives a fresh session."""
+    with unharmed(server), rpc_magic.connect(server.url) as conn:
+        done = conn.submit(lambda: "finished before")
+        began = time.monotonic()
+        with pytest.raises(errors.SessionDiedError, match=CAUSES[how]) as caught:
+            conn.call(die, how)
+        assert time.monotonic() - began < 1.0 * FACTOR
+        assert "my last words" in caught.value.last_words
+        if how in {"segfault", "abort"}:
+            assert "in die" in caught.value.last_words, "faulthandler's stack"
+        assert done.result(5) == "finished before"
+        conn.restart()
+        assert conn.call(abs, -3) == 3
+
+
+def test_death_while_the_connection_is_cut(server: Server, proxy: Proxy, tmp_path) -> None:
+    """A client that was not connected then is told how the session ended when it is back."""
+    with rpc_magic.connect(proxy.url, token_file=server.token_file) as conn:
+        go = tmp_path / "go"
+        call = conn.submit(lambda: [time.sleep(0.02) for _ in iter(go.exists, True)] and die("exit"))
+        eventually(lambda: conn.info().state == "busy")
+        pid = conn.attachment.worker_pid
+        proxy.refuse(True)
+        eventually(lambda: conn.state == "reconnecting")
+        go.touch()
+        all_gone({pid})
+        proxy.refuse(False)
+        with pytest.raises(errors.SessionDiedError, match="status 7"):
+            call.result(30)
+        assert conn.state == "died"

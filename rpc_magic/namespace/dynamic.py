@@ -1,7 +1,8 @@
-"""Names that a cell reaches through text: ``eval("x + 1")``, ``globals()["x"]``.
+"""Names that a cell reaches through text: ``eval("x + 1")``, ``globals()["x"]``, ``df.query("a > @limit")``.
 
 Text that stands in the cell is read as code; any other makes the cell *dynamic*: the names that it reads are not all
-known. A name that is only bound, as by ``globals()[text] = 1``, need not be known before.
+known. A name that is only bound, as by ``globals()[text] = 1``, need not be known before. Of text that libraries read
+(`rpc_magic.namespace.texts`) only what stands in the cell counts. The module ``__main__`` is the namespace as well.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ import ast
 
 from rpc_magic.namespace.parsing import parse_cell, parse_expression
 from rpc_magic.namespace.scopes import Kind
+from rpc_magic.namespace.texts import names_for
 from rpc_magic.namespace.walk import Walk
+
+MAIN = "__main__"
+"""The module whose namespace is the notebook's."""
 
 _RUNNERS = frozenset({"eval", "exec"})
 _MAPPINGS = frozenset({"globals", "locals", "vars"})
@@ -38,7 +43,17 @@ def dynamic_call(walk: Walk, node: ast.Call) -> bool:
             return True
     elif isinstance(function, ast.Attribute) and is_namespace(walk, function.value):
         return _namespace_method(walk, node, function)
+    _read_by_library(walk, node)
     return False
+
+
+def dynamic_attribute(walk: Walk, node: ast.Attribute) -> None:
+    """Note ``__main__.x``, or that all names are behind ``m`` of ``import __main__ as m``."""
+    if isinstance(node.value, ast.Name) and node.value.id == MAIN:
+        is_load = isinstance(node.ctx, ast.Load | ast.Del)
+        _touch(walk, node.attr, reads=is_load, binds=isinstance(node.ctx, ast.Store))
+        if isinstance(node.ctx, ast.Del):
+            walk.deletes.add(node.attr)
 
 
 def dynamic_subscript(walk: Walk, node: ast.Subscript) -> bool:
@@ -101,8 +116,26 @@ def walk_text(walk: Walk, text: str, *, is_expression: bool = False) -> None:
         walk.run_waiting()
 
 
-def _literal(node: ast.expr) -> str | None:
+def _literal(node: ast.AST) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def _read_by_library(walk: Walk, node: ast.Call) -> None:
+    """Note the names in text that is given to a function which reads variables."""
+    function, owner = node.func, ""
+    if isinstance(function, ast.Attribute):
+        name, value = function.attr, function.value
+        owner = value.id if isinstance(value, ast.Name) else ""
+    elif isinstance(function, ast.Name):
+        name = function.id
+    else:
+        return
+    find = names_for(name, owner)
+    if find is not None:
+        arguments = (*node.args, *(keyword.value for keyword in node.keywords))
+        for part in (part for argument in arguments for part in ast.walk(argument)):
+            for found in find(_literal(part) or ""):
+                _touch(walk, found, reads=True)
 
 
 def _visit_namespace(walk: Walk, node: ast.expr) -> None:

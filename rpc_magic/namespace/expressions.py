@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import ast
 
-from rpc_magic.namespace.dynamic import dynamic_call, dynamic_comparison, dynamic_subscript
+from rpc_magic.namespace.dynamic import (
+    dynamic_attribute,
+    dynamic_call,
+    dynamic_comparison,
+    dynamic_subscript,
+)
 from rpc_magic.namespace.scopes import Comprehension, comprehension_scope, function_scope
 from rpc_magic.namespace.shellcalls import shell_call
 from rpc_magic.namespace.statements import handles, visit_defaults
@@ -113,6 +118,13 @@ def subscript(walk: Walk, node: ast.Subscript) -> None:
     elif not dynamic_subscript(walk, node):
         walk.visit(node.value)
         walk.visit(index)
+
+
+@handles(ast.Attribute)
+def attribute(walk: Walk, node: ast.Attribute) -> None:
+    """``__main__.x`` is ``x``."""
+    walk.visit(node.value)
+    dynamic_attribute(walk, node)
 
 
 @handles(ast.Call)

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
+from rpc_magic.namespace.texts import TEXT_READERS, words_in
+
 __all__ = ["MAX_OBJECTS", "code_globals", "referenced_names"]
 
 MAX_OBJECTS: Final = 1000
@@ -41,16 +43,20 @@ _cache: weakref.WeakKeyDictionary[types.CodeType, frozenset[str]] = weakref.Weak
 def code_globals(code: types.CodeType) -> frozenset[str]:
     """Return the names that a code object, and the code inside it, looks up or sets as globals.
 
-    Builtins are among them. Thread-safe; the answer is kept as long as the code object lives.
+    Builtins are among them, and where it runs text or asks for the namespace, the words of its texts. Thread-safe;
+    the answer is kept as long as the code object lives.
     """
     known = _cache.get(code)
     if known is None:
         names: set[str] = set()
         if code.co_names:
             names.update(i.argval for i in dis.get_instructions(code) if i.opname in _GLOBAL_OPS)
+        reads_text = not TEXT_READERS.isdisjoint(code.co_names)
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
                 names |= code_globals(constant)
+            elif reads_text and isinstance(constant, str):
+                names.update(words_in(constant))
         known = _cache[code] = frozenset(names)
     return known
 

@@ -159,8 +159,9 @@ def annotated_assignment(walk: Walk, node: ast.AnnAssign) -> None:
 
 @handles(ast.Import)
 def import_modules(walk: Walk, node: ast.Import) -> None:
-    """``import a.b`` binds ``a``."""
+    """``import a.b`` binds ``a``; the notebook's own module under another name is the whole namespace."""
     for alias in node.names:
+        walk.is_dynamic |= alias.name == "__main__" and alias.asname is not None
         walk.bind(alias.asname or alias.name.partition(".")[0])
 
 
@@ -171,6 +172,8 @@ def import_from(walk: Walk, node: ast.ImportFrom) -> None:
         if alias.name == "*":
             walk.star_imports.append("." * node.level + (node.module or ""))
         else:
+            if node.module == "__main__":
+                walk.read(alias.name)
             walk.bind(alias.asname or alias.name)
 
 

@@ -218,7 +218,7 @@ def bind_fetched(
         if id(fresh) not in places and update_in_place(old, fresh):
             places[id(fresh)] = old
     values = replace_within([fresh for _, fresh, _ in pairs], places)
-    names = []
+    names: dict[str, str] = {}
     for (placeholder, _, old), fresh in zip(pairs, values, strict=True):
         value = old if _is_same_tuple(old, fresh) else fresh
         if old is not None and value is not old:
@@ -226,7 +226,7 @@ def bind_fetched(
         for name, bound in list(shell.user_ns.items()):
             if bound is placeholder:
                 shell.user_ns[name] = value
-                names.append(name)
+                names[name] = address_of(placeholder)[1].removeprefix("=")
                 if (
                     is_history(name) and name in shell.user_ns_hidden
                 ):  # by it IPython knows that it is no variable
@@ -238,9 +238,16 @@ def bind_fetched(
         for name in ("_", "__", "___"):
             if getattr(shell.displayhook, name, None) is placeholder:
                 setattr(shell.displayhook, name, value)
-    for name in names:
-        if not is_history(name):
-            note_received(server, shell.user_ns, name)
+    _note_fetched(server, shell.user_ns, names)
+
+
+def _note_fetched(server: Server, namespace: dict[str, Any], names: dict[str, str]) -> None:
+    """Note what was fetched; `names`: of the variables here, and of those of the session that they had stood for."""
+    for name, there in names.items():
+        if name == there:
+            note_received(server, namespace, name)
+        elif not is_history(name):  # the session has the value, but not by this name
+            server.ledger.forget(name)
 
 
 def _is_same_tuple(old: object, new: object) -> bool:

@@ -7,6 +7,7 @@ in between. Surroundings (the namespace) come from `rpc_magic.serial.context`.
 
 from __future__ import annotations
 
+import _thread
 import builtins
 import functools
 import importlib.util
@@ -34,6 +35,7 @@ __all__ = [
     "make_lock",
     "make_module",
     "make_rlock",
+    "make_thread_handle",
     "make_view",
     "make_weakref",
     "module",
@@ -193,6 +195,15 @@ def make_lock() -> Any:
 def make_rlock() -> Any:
     """Make an unlocked reentrant lock."""
     return threading.RLock()
+
+
+def make_thread_handle(has_begun: bool) -> Any:
+    """Make the handle of a thread that can be started, or of one that is over."""
+    if not has_begun:
+        return _thread._ThreadHandle()  # type: ignore[attr-defined]  # noqa: SLF001  # since Python 3.13
+    handle = _thread._make_thread_handle(0)  # type: ignore[attr-defined]  # noqa: SLF001  # since Python 3.13
+    handle._set_done()  # noqa: SLF001  # threading's own way to say so
+    return handle
 
 
 def standard_stream(name: str) -> Any:

@@ -79,6 +79,7 @@ _FILE: type = _io._IOBase  # noqa: SLF001  # nothing public is a plain class
 _OF_LIBRARIES: tuple[tuple[str, str, _Reducer], ...] = (
     ("numpy", "ndarray", values.reduce_array),
     ("numpy", "vectorize", values.reduce_vectorized),
+    ("_thread", "_ThreadHandle", values.reduce_thread_handle),  # since Python 3.13
     ("_thread", "_local", standard.reduce_local),
     ("asyncio.events", "AbstractEventLoop", standard.refuse_handle),
     ("concurrent.futures._base", "Executor", standard.refuse_handle),

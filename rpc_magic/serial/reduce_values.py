@@ -23,6 +23,7 @@ __all__ = [
     "reduce_proxy",
     "reduce_rlock",
     "reduce_shell",
+    "reduce_thread_handle",
     "reduce_vectorized",
     "reduce_weakref",
     "reduce_weakset",
@@ -101,6 +102,11 @@ def reduce_lock(_encoding: Encoding, _lock: object) -> Any:
 def reduce_rlock(_encoding: Encoding, _lock: object) -> Any:
     """A fresh reentrant lock that nobody holds."""
     return build.make_rlock, ()
+
+
+def reduce_thread_handle(_encoding: Encoding, handle: Any) -> Any:
+    """What a thread is joined by: one that has begun runs in its own process only, and is over elsewhere."""
+    return build.make_thread_handle, (bool(handle.ident),)
 
 
 def reduce_file(_encoding: Encoding, file: Any) -> Any:

@@ -61,10 +61,12 @@ class Before:
     def __init__(self, namespace: dict[str, Any], watch: Iterable[str]) -> None:
         self._namespace = namespace
         self._values: Mapping[str, object] = dict(namespace)
-        self._states = {
-            name: state_of(namespace[name], namespace)
-            for name in watch
-            if name in namespace and not _is_immutable(namespace[name])
+        watched = {name: namespace[name] for name in watch if name in namespace}
+        self._states = {n: state_of(v, namespace) for n, v in watched.items() if not _is_immutable(v)}
+        self._functions = {
+            name: value
+            for name, value in watched.items()
+            if name not in self._states and isinstance(value, types.FunctionType)
         }
 
     def bound(self) -> dict[str, object]:
@@ -84,7 +86,12 @@ class Before:
             is_same = name in self._namespace and value is self._values[name]
             if is_same and (state is None or state_of(value, self._namespace) != state):
                 changed[name] = value
-        return changed
+        given_attributes = {
+            name: function
+            for name, function in self._functions.items()
+            if self._namespace.get(name) is function and not _is_immutable(function)
+        }
+        return changed | given_attributes
 
     def mates(self, changed: Mapping[str, object], limit: int) -> dict[str, object]:
         """Return the watched variables that are as before and share objects with changed ones.

@@ -19,7 +19,7 @@ from typing import Any
 
 from IPython.core import page
 from IPython.core.error import UsageError
-from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from IPython.core.profiledir import ProfileDir
 from IPython.paths import get_ipython_dir
 from traitlets import Type
@@ -84,6 +84,7 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
         self._parent: ContextVar[dict[str, Any]] = ContextVar("rpc_magic_parent")
         self._last_parent: dict[str, Any] = {}
         super().__init__(**options)
+        self.last_execution_result = ExecutionResult(None)  # `%xdel` looks at it, in the first cell as well
         self.exiter = Exiter(self)
         for name in ("exit", "quit"):
             self.user_ns[name] = self.user_ns_hidden[name] = self.exiter

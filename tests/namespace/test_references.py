@@ -69,6 +69,11 @@ ordered = collections.OrderedDict(a=collections.defaultdict(anonymous), b=anonym
 cycle = []; cycle.append(cycle); cycle.append(anonymous)
 module = functools
 number = 3
+def evaluates(): return eval("k + m")
+def executes(): exec("import os\\nlocal = n")
+def looks_up(): return globals()["k"]
+def queries(table): return table.query("a > @m")
+def mentions(): return "k m n"
 """
 
 
@@ -107,6 +112,11 @@ def namespace() -> dict[str, Any]:
         ("cycle", "k"),
         ("module", ""),
         ("number", ""),
+        ("evaluates", "k m"),
+        ("executes", "n"),
+        ("looks_up", "k"),
+        ("queries", "m"),
+        ("mentions", ""),
     ],
 )
 def test_names_behind_an_object(namespace: dict[str, Any], name: str, names: str) -> None:

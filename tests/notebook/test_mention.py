@@ -79,6 +79,14 @@ def test_results_are_fetched(notebook: Any) -> None:
     )
 
 
+def test_another_name_for_a_value_that_was_fetched_is_sent(notebook: Any) -> None:
+    """The session has the value, but not by the name that it was given here."""
+    notebook.good("%%rpc_call\nbig = list(range(1_000_000))")
+    notebook.good("mine = globals()['b' + 'ig']")
+    assert notebook.good("len(mine)").result == "1000000"
+    assert notebook.good("%%rpc_call\nlen(mine), mine is big").result == "(1000000, True)"
+
+
 def test_a_literal_index_of_out_is_a_mention(notebook: Any) -> None:
     """Out[5] stands for _5."""
     notebook.good("import numpy as np")

@@ -21,6 +21,15 @@ def test_bound_changed_and_deleted():
     assert before.deleted() == ("gone",)
 
 
+def test_a_function_that_is_given_attributes_has_changed():
+    """Its state is not taken before: most functions never change."""
+    space = {}
+    exec("def f(): f.calls = 1\ndef g(): pass", space)
+    before = Before(space, ["f", "g"])
+    space["f"]()
+    assert before.mutated() == {"f": space["f"]}
+
+
 def test_equal_but_other_object_is_bound():
     """A binding is seen by identity."""
     space = {"a": [1]}

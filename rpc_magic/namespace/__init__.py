@@ -5,6 +5,7 @@ pickle. `cell_names` reads a cell's text, `reach` follows its names through the 
 what one session holds. Names are strings throughout; a *state* is an opaque hashable made by the caller.
 """
 
+from rpc_magic.namespace.anchors import Anchors
 from rpc_magic.namespace.cells import CellNames, cell_names, cell_names_of_tree, prelude_index
 from rpc_magic.namespace.ledger import REMOTE, Ledger
 from rpc_magic.namespace.outside import references_outside
@@ -15,6 +16,7 @@ from rpc_magic.namespace.sharing import Parts, holds_any, parts_of, replace_with
 __all__ = [
     "MAX_OBJECTS",
     "REMOTE",
+    "Anchors",
     "CellNames",
     "Ledger",
     "Parts",

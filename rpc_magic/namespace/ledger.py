@@ -46,6 +46,10 @@ class Ledger:
         """Return the state in which both sides hold `name`, `REMOTE`, or None if the session lacks it."""
         return self._states.get(name)
 
+    def names(self) -> list[str]:
+        """Return the names that the session holds."""
+        return list(self._states)
+
     def is_remote(self, name: str) -> bool:
         """Return whether the newest value of `name` is in the session only."""
         return self._states.get(name) is REMOTE

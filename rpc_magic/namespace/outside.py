@@ -74,7 +74,8 @@ def references_outside(values: Collection[object], holders: Iterable[Iterable[ob
 def _references(one: object) -> list[object] | None:
     """Return what an object refers to, each as often as it does; None for one that leads to nothing."""
     if isinstance(one, types.FunctionType):
-        return [part for part in (one.__closure__, one.__defaults__, one.__kwdefaults__) if part] or None
+        parts = (one.__closure__, one.__defaults__, one.__kwdefaults__, one.__dict__)
+        return [part for part in parts if part] or None
     items, attributes = contents_of(one)
     if attributes is not None:
         return [*(items or ()), attributes]

@@ -2,7 +2,8 @@
 
 Variables that share an object that can be changed form a group: a change made through one of them is seen through the
 others, so they go and come back together. What is looked into are containers, arrays of objects, instances whose state
-is a ``__dict__``, and the cells and defaults of functions; any other array or table is an object without parts.
+is a ``__dict__``, and the cells, defaults and attributes of functions; any other array or table is an object without
+parts.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def replace_within(roots: Iterable[Any], places: Mapping[int, Any]) -> list[Any]
     """Put objects into the place of others, wherever values refer to these.
 
     Args:
-        roots: the values; changed in place, but for tuples.
+        roots: the values; changed in place, but for tuples and methods.
         places: what shall stand there, by the id of what stands there now. The others must be alive.
 
     Returns:
@@ -116,6 +117,9 @@ def replace_within(roots: Iterable[Any], places: Mapping[int, Any]) -> list[Any]
     def swap(value: Any) -> Any:
         if id(value) in places:
             return places[id(value)]
+        if type(value) is types.MethodType:
+            owner = swap(value.__self__)
+            return value if owner is value.__self__ else types.MethodType(value.__func__, owner)
         if type(value) is not tuple:
             return value
         if id(value) not in swapped:
@@ -144,7 +148,8 @@ def replace_within(roots: Iterable[Any], places: Mapping[int, Any]) -> list[Any]
 def _children(one: Any) -> list[Any] | None:
     """Return what an object refers to; None for one that is not looked into and cannot be changed in place."""
     if isinstance(one, types.FunctionType):
-        return [*(one.__closure__ or ()), *(one.__defaults__ or ()), *(one.__kwdefaults__ or {}).values()]
+        named = (*(one.__kwdefaults__ or {}).values(), *one.__dict__.values())
+        return [*(one.__closure__ or ()), *(one.__defaults__ or ()), *named]
     items, attributes = contents_of(one)
     return items if attributes is None else [*(items or ()), *attributes.values()]
 
@@ -231,6 +236,7 @@ def _mappings(one: Any) -> Iterator[dict[Any, Any]]:
     if isinstance(one, types.FunctionType):
         if one.__kwdefaults__:
             yield one.__kwdefaults__
+        yield one.__dict__
         return
     attributes = _attributes(one, str(type(one).__module__).partition(".")[0])
     if attributes is not None:

@@ -91,7 +91,7 @@ class _Binder:
         places = {}
         for name in names:
             if id(outputs[name]) not in places and name in run.mutated:
-                old = namespace.get(name)
+                old = self._object_of(name)
                 if update_in_place(old, outputs[name]):
                     places[id(outputs[name])] = old
         values = replace_within([outputs[name] for name in names], places)
@@ -107,6 +107,11 @@ class _Binder:
         for name in names:
             note_received(self._server, namespace, name)
             self._server.reads.pop(name, None)
+
+    def _object_of(self, name: str) -> Any:
+        """Return the object that a variable holds, or that its placeholder replaced; None if there is none."""
+        old = self._namespace.get(name)
+        return self._registry.placed.get(old) if type(old) is RemoteValue else old
 
     def _aliases(self, name: str) -> list[str]:
         """Return the other names of the object that a variable holds."""
@@ -132,13 +137,14 @@ class _Binder:
                 note_received(self._server, namespace, name)
                 continue
             # An object that was changed there is there now, whatever names it has here.
-            old = namespace.get(name) if name in self._run.mutated else None
-            for alias in self._aliases(name) if old is not None else ():
+            is_mutated = name in self._run.mutated
+            old = self._object_of(name) if is_mutated else None
+            for alias in self._aliases(name) if is_mutated else ():
                 if alias not in self._run.kept:
                     namespace[alias] = value
             namespace[name] = value
             ledger.remote(name)
-            self._registry.placed[value] = None if type(old) is RemoteValue else old
+            self._registry.placed[value] = old
             self._server.reads[name] = reads
 
     def _own_placeholders(self) -> dict[str, RemoteValue]:
@@ -197,6 +203,7 @@ def note_received(server: Server, namespace: dict[str, Any], name: str) -> None:
     """Note that the session and the notebook hold the same value of a variable."""
     try:
         server.ledger.received(name, state_of(namespace[name], namespace).key)
+        server.anchors.note(name, namespace[name])
     except TransferError:
         server.ledger.forget(name)
 

@@ -115,9 +115,8 @@ class Runner:
             plan = plan_explicit(options.inputs, namespace, server, self.registry)
         elif self.config.auto:
             text = self.shell.transform_cell(cell)
-            if len(self.registry.servers) > 1:
-                self.bring(names_needed(text, namespace), server)
-            plan = plan_automatic(text, namespace, server, self.registry, history_of(self.shell))
+            self.bring(names_needed(text, namespace), server)
+            plan = plan_automatic(text, namespace, server, self.registry, self._holders())
         else:
             plan = Plan()
         if plan.size > self.config.upload_warning:
@@ -126,6 +125,11 @@ class Runner:
             sys.stderr.write(f"rpc_magic: sending {human_size(plan.size)} to {server.name} ({parts})\n")
             sys.stderr.flush()
         return plan
+
+    def _holders(self) -> list[Iterable[object]]:
+        """Return views of what refers to the notebook's values besides its variables."""
+        anchored = [server.anchors.held() for server in self.registry.servers.values()]
+        return [*history_of(self.shell), *anchored]
 
     def request(self, cell: str, options: CellOptions, plan: Plan) -> messages.RunCell:
         """Return the message that asks for a cell to be run."""

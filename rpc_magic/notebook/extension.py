@@ -83,6 +83,7 @@ class Extension:
     def _cell_ends(self, *_: Any) -> None:
         for server in self.registry.servers.values():
             server.status.cell_ends()
+            server.anchors.prune(self.shell.user_ns)
 
     # ------------------------------------------------------------ servers
 

@@ -66,6 +66,7 @@ class Fetcher:
     def bring(self, names: Iterable[str], server: Server) -> None:
         """Fetch what `names` and the code behind them refer to and another server has, before it goes to `server`.
 
+        So is a class that was changed on `server`: instances of it that are sent take along what it is here.
         It is fetched together and bound here, so that what it shares stays shared, here and there.
 
         Raises:
@@ -77,6 +78,7 @@ class Fetcher:
                 name: value
                 for name, value in self.wanted(names, server.reads).items()
                 if self._registry.owner(value) not in {None, server}
+                or isinstance(self._registry.placed.get(value), type)
             }
             if not wanted:
                 return

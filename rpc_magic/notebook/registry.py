@@ -10,7 +10,7 @@ from typing import Any
 
 from rpc_magic.client import Connection, RemoteValue, connection_of
 from rpc_magic.errors import RemoteValueError
-from rpc_magic.namespace import Ledger
+from rpc_magic.namespace import REMOTE, Anchors, Ledger
 from rpc_magic.notebook.calllog import CallLog
 from rpc_magic.notebook.errors import UsageError
 from rpc_magic.notebook.progress import Progress
@@ -38,6 +38,7 @@ class Server:
         connection: the way to it.
         arguments: of the %rpc_connect that made it.
         ledger: what its session holds.
+        anchors: the objects of here that variables held when the ledger noted them.
         reads: for variables that its session bound, the names that the cell that bound them read: the code behind them
             may refer to these.
         status: how it is.
@@ -54,6 +55,7 @@ class Server:
     status: Status
     relay: Relay
     ledger: Ledger = field(default_factory=Ledger)
+    anchors: Anchors = field(default_factory=Anchors)
     reads: dict[str, frozenset[str]] = field(default_factory=dict)
     progress: Progress = field(default_factory=lambda: Progress("", "none"))
     ticket: str = ""
@@ -71,6 +73,18 @@ class Server:
             self.ledger.clear()
             self.reads.clear()
         return ticket
+
+    def is_bound_anew(self, name: str, value: object) -> bool:
+        """Tell whether a variable that the session has holds another object here than what the session has.
+
+        Args:
+            name: the variable's.
+            value: what it holds here.
+        """
+        held = self.ledger.held(name)
+        if type(value) is RemoteValue:
+            return held is not None and address_of(value) != (self.ticket, f"={name}")
+        return held is REMOTE or (held is not None and not self.anchors.is_noted(name, value))
 
 
 class Registry:

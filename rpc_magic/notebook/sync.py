@@ -280,6 +280,8 @@ class _Builder:
         """Return the plan."""
         ledger = self._server.ledger
         sent = set(ledger.to_send(self._states))
+        old = set() if carry else self._bound_anew()  # what the user names is all that goes
+        sent |= {name for name in old & self._values.keys() if not is_immutable(self._values[name])}
         # What several names share is sent together, so that it stays shared.
         for group in self._groups:
             if not sent.isdisjoint(group):
@@ -298,12 +300,25 @@ class _Builder:
             states={name: self._states[name] for name in inputs},
             sizes={name: self._sizes[name] for name in inputs},
             watch=tuple(held),
-            delete=ledger.deleted_here(self._namespace),
+            delete=(*ledger.deleted_here(self._namespace), *(old - self._values.keys())),
             reads=reads,
             left=self._left,
             carry=carry,
             changed=changed,
         )
+
+    def _bound_anew(self) -> set[str]:
+        """Return the names that hold another object here than when the session got theirs.
+
+        What the session has there shares objects with other variables as it did then, and must not be taken for what
+        they hold now, however equal.
+        """
+        server, namespace = self._server, self._namespace
+        return {
+            name
+            for name in server.ledger.names()
+            if name in namespace and not is_history(name) and server.is_bound_anew(name, namespace[name])
+        }
 
 
 def note_sent(server: Server, plan: Plan) -> None:
@@ -312,9 +327,11 @@ def note_sent(server: Server, plan: Plan) -> None:
         if is_history(name):  # the session binds it anew with each result of its own
             continue
         server.ledger.sent(name, state)
+        server.anchors.note(name, plan.inputs[name])
         server.reads.pop(name, None)
     for name in plan.delete:
         server.ledger.forget(name)
+        server.anchors.forget(name)
         server.reads.pop(name, None)
 
 

@@ -73,13 +73,15 @@ def set_class(cls: Any, state: tuple[Any, ...]) -> None:
 
     Args:
         cls: what `make_class` returned.
-        state: token, attributes, classes registered with it (or None); a fourth where they were changed elsewhere.
+        state: token, attributes, classes registered with it (or None); a fourth where it is known whether they were
+            changed elsewhere.
     """
     token, attributes, registered = state[:3]
     is_new = registry.take_unfilled(cls)
+    is_changed = state[3] if len(state) > 3 else not registry.is_own(token)
+    if not is_new and not is_changed:
+        return
     if registry.is_own(token) and not is_new:
-        if len(state) == 3:
-            return
         attributes = {name: v for name, v in attributes.items() if not _is_same(vars(cls).get(name), v)}
     first_line = attributes.pop("__firstlineno__", None)
     if not is_new:

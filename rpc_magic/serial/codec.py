@@ -71,6 +71,7 @@ def encode(
     name: str = "",
     code: CodeMode = "bytecode",
     changed: tuple[type, ...] = (),
+    is_settled: bool = False,
     is_copy: bool = False,
     modules: set[str] | None = None,
 ) -> list[Buffer]:
@@ -84,6 +85,7 @@ def encode(
         name: the variable's name, the root of the path that an error tells.
         code: "source" when the other side runs another Python minor version.
         changed: classes whose attributes were changed here: they are set also where the class came from.
+        is_settled: the other side keeps the attributes of classes that it has, but for `changed`.
         is_copy: functions get globals of their own wherever they are decoded, also in this process.
         modules: takes up the names of the modules that the object refers to.
 
@@ -108,7 +110,7 @@ def encode(
         out_of_band.append(raw)
         return False
 
-    encoding = Encoding(namespace, carry, code, changed, is_copy)
+    encoding = Encoding(namespace, carry, code, changed, is_settled, is_copy)
     try:
         Pickler(sink, keep_in_band, encoding).dump(obj)
     except (KeyboardInterrupt, SystemExit, MemoryError):

@@ -132,6 +132,7 @@ class Encoding:
         carry: such functions take the values of the globals that they refer to with them.
         code: how functions travel.
         changed: classes whose attributes the other side shall take over, though the class came from there.
+        is_settled: the other side keeps the attributes of classes that it has, but for `changed`.
         is_copy: functions get globals of their own wherever they are made, also where they came from.
 
     Attributes:
@@ -146,6 +147,7 @@ class Encoding:
         "changed",
         "code",
         "is_copy",
+        "is_settled",
         "modules",
         "namespace",
         "owned_cells",
@@ -157,10 +159,11 @@ class Encoding:
         carry: bool,
         code: CodeMode,
         changed: tuple[type, ...] = (),
+        is_settled: bool = False,
         is_copy: bool = False,
     ) -> None:
         self.namespace, self.carry, self.code, self.changed = namespace, carry, code, changed
-        self.is_copy = is_copy
+        self.is_settled, self.is_copy = is_settled, is_copy
         self.owned_cells: dict[int, types.CellType] = {}
         self.modules: set[str] = set()
         self._home: Home | None = None

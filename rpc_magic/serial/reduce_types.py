@@ -82,6 +82,8 @@ def reduce_class(encoding: Encoding, cls: Any) -> Any:
     state: tuple[Any, ...] = (token, ctypes_classes.fields_last(cls, attributes), _registered(cls))
     if any(cls is one for one in encoding.changed):  # a metaclass may forbid hashing
         state += (True,)
+    elif encoding.is_settled:
+        state += (False,)
     made = (type(cls), interned(cls.__name__), cls.__bases__, start, token)
     is_typed_dict = type(cls).__name__ == "_TypedDictMeta"  # typing_extensions has one too
     maker = build_types.make_typeddict if is_typed_dict else build_types.make_class

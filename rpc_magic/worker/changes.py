@@ -14,7 +14,7 @@ from typing import Any
 import xxhash
 
 from rpc_magic import serial
-from rpc_magic.namespace import is_bookkeeping, parts_of, shared_groups
+from rpc_magic.namespace import holds_any, is_bookkeeping, parts_of, references_outside, shared_groups
 
 __all__ = ["Before", "state_of"]
 
@@ -24,6 +24,14 @@ _IMMUTABLE = frozenset(
         *(types.BuiltinFunctionType, types.ModuleType),
     }
 )
+
+
+_GLANCE = 2000
+"""Objects that are looked at in a variable that did not change, to find what it shares with those that did."""
+
+
+def _is_result(name: str) -> bool:
+    return name in {"_", "__", "___"} or (name[:1] == "_" and name[1:].isdecimal())
 
 
 def _is_immutable(value: object) -> bool:
@@ -93,25 +101,45 @@ class Before:
         }
         return changed | given_attributes
 
-    def mates(self, changed: Mapping[str, object], limit: int) -> dict[str, object]:
-        """Return the watched variables that are as before and share objects with changed ones.
+    def mates(
+        self, mutated: Mapping[str, object], bound: Mapping[str, object], limit: int
+    ) -> dict[str, object]:
+        """Return the variables that are as before and share objects with changed ones, or with such, and so on.
 
-        They come back with these, so that what the client makes of them shares the same objects.
+        They come back with these, so that what the client makes of them shares the same objects; those that it has no
+        copy of are among them.
 
         Args:
-            changed: the variables that were bound or changed in place.
+            mutated: the variables whose value was changed in place.
+            bound: those that were bound.
             limit: bytes of arrays, tables and containers in a variable from which on it is left where it is.
         """
+        found: dict[str, object] = {}
+        while new := self._next_mates(mutated, bound, found, limit):
+            found.update(new)
+        return found
+
+    def _next_mates(
+        self,
+        mutated: Mapping[str, object],
+        bound: Mapping[str, object],
+        found: Mapping[str, object],
+        limit: int,
+    ) -> dict[str, object]:
+        changed = {**mutated, **bound, **found}
+        known = (changed, mutated, bound, found, self._namespace, self._values)
+        inside = references_outside(changed.values(), [one.values() for one in known])
+        if not inside.objects:
+            return {}
         parts = {name: parts_of(value) for name, value in changed.items()}
-        for name in self._states:
-            if name not in parts and name in self._namespace and self._namespace[name] is self._values[name]:
-                parts[name] = parts_of(self._namespace[name])
-        together = set().union(*shared_groups(parts, changed))
-        return {
-            name: self._namespace[name]
-            for name in sorted(together.difference(changed))
-            if parts[name].size <= limit
-        }
+        near = {n: v for n, v in self._namespace.items() if inside.shared or id(v) in inside.objects}
+        for name, value in near.items():
+            if name in changed or _is_result(name) or _is_immutable(value) or is_bookkeeping(name, value):
+                continue
+            if id(value) in inside.objects or holds_any(value, inside.shared, _GLANCE):
+                parts[name] = parts_of(value, _GLANCE)
+        together = set().union(*shared_groups(parts, changed)).difference(changed)
+        return {name: near[name] for name in sorted(together) if parts[name].size <= limit}
 
     def deleted(self) -> tuple[str, ...]:
         """Return the names that are gone."""

@@ -164,7 +164,12 @@ class Session:
             return serial.decode(buffers, namespace=self.namespace, resolve=self.resolve)
 
     def _encode(
-        self, value: object, *, carry: bool = True, name: str = "", changed: tuple[type, ...] = ()
+        self,
+        value: object,
+        *,
+        carry: bool = True,
+        name: str = "",
+        changed: tuple[type, ...] | None = None,
     ) -> list[Buffer]:
         modules: set[str] = set()
         with self.gate.user_code():
@@ -174,7 +179,8 @@ class Session:
                 carry=carry,
                 name=name,
                 code=self._code,
-                changed=changed,
+                changed=changed or (),
+                is_settled=changed is not None,
                 modules=modules,
             )
         self.libraries.note(modules)
@@ -193,8 +199,14 @@ class Session:
         return messages.ValueInfo(key, facts.type_name, facts.size, facts.extent, preview, reason=reason)
 
     def _returned(
-        self, value: object, *, carry: bool = True, name: str = "", changed: tuple[type, ...] = ()
+        self,
+        value: object,
+        *,
+        carry: bool = True,
+        name: str = "",
+        changed: tuple[type, ...] | None = None,
     ) -> Answer:
+        """Return the answer that holds a value; `changed`: the only classes that the client shall take over."""
         if value is None:
             return messages.Returned(), ()
         if self._plain:
@@ -296,13 +308,11 @@ class Session:
         if missing:
             return messages.Missing(missing), ()
         values = {name: self.namespace[name] for name in request.names}
-        changed = tuple(
-            value if isinstance(value, type) else type(value)
-            for name, value in values.items()
-            if name in self._changed
-        )
+        changed = tuple(v for n, v in values.items() if n in self._changed and isinstance(v, type))
         try:
-            outcome, buffers = self._returned(values, carry=request.carry, changed=changed)
+            outcome, buffers = self._returned(
+                values, carry=request.carry, changed=None if request.carry else changed
+            )
             self._changed.difference_update(values)
         except TransferError as error:
             raise self._name_culprit(values, error, carry=request.carry) from None
@@ -355,7 +365,7 @@ class Session:
                 mutated = before.mutated()
                 bound = before.bound()
                 self._changed.update(mutated)
-                mutated.update(before.mates({**mutated, **bound}, limit))
+                mutated.update(before.mates(mutated, bound, limit))
             return self._done(result, began, limit, {**mutated, **bound}, mutated, before.deleted())
         names = request.outputs or ()
         missing = [name for name in names if name not in self.namespace]

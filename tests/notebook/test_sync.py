@@ -401,3 +401,67 @@ def test_what_shares_with_what_is_sent_goes_along(notebook: Any) -> None:
     assert notebook.good("%%rpc_call\nlen(t)").result == "1"
     assert notebook.good("%%rpc_call\na.append(2)\nb['a'] is a").result == "True"
     assert notebook.good("(b['a'], b['a'] is a)").result == "([1, 2], True)"
+
+
+def test_what_only_a_session_holds_keeps_sharing(notebook: Any) -> None:
+    """A value that comes by itself shares its objects with what stayed there when an earlier cell ended."""
+    notebook.good("box, d = [1], {}\ndef make(box):\n    def inc():\n        return box\n    return inc")
+    notebook.good("%%rpc_call\nf = make(box)")
+    notebook.good("%%rpc_call\nd['x'] = box")
+    assert notebook.good("d['x'] is box, f() is box").result == "(True, True)"
+
+
+def test_a_variable_bound_anew_here_is_another_object_there(notebook: Any) -> None:
+    """What the session has under its name, and shares with others there, is not taken for it any more."""
+    notebook.good(
+        "%%rpc_call\nbox = [1]\ndef make(box):\n    def inc():\n        box.append(2)\n    return inc\nf = make(box)"
+    )
+    notebook.good("box = box + [5]")
+    notebook.good("%%rpc_call\nf()")
+    assert notebook.good("box").result == "[1, 5]"
+
+
+def test_an_equal_object_is_not_the_same(notebook: Any) -> None:
+    """A variable bound here to an equal object no longer shares with another, here and there."""
+    notebook.good("a = b = [1]")
+    notebook.good("%%rpc_call\na, b;")
+    notebook.good("b = [1]")
+    notebook.good("%%rpc_call\nb.append(2)")
+    assert notebook.good("a, b").result == "([1], [1, 2])"
+
+
+def test_a_cell_binds_what_the_session_had_already(notebook: Any) -> None:
+    """A binding to the very object that the session has under the name is one where this was bound anew here."""
+    notebook.good("a = b = {1}")
+    notebook.good("%%rpc_call\na, b;")
+    notebook.good("b = {2}")
+    notebook.good("%%rpc_call\nb = a")
+    assert notebook.good("b, a is b").result == "({1}, True)"
+
+
+def test_a_method_of_an_object_that_came_back(notebook: Any) -> None:
+    """A bound method in a changed instance is that of the instance that is here."""
+    notebook.good("class C:\n    def put(self): return self\nc = C()")
+    notebook.good("%%rpc_call\nc.w = c.put")
+    assert notebook.good("c.w() is c").result == "True"
+
+
+def test_a_class_changed_here_is_not_set_back(notebook: Any) -> None:
+    """An instance that is fetched later does not bring its class's old attributes along."""
+    notebook.good("%%rpc_call\nclass C:\n    seen = []\no = C()")
+    notebook.good("C.seen.append(1)")
+    assert notebook.good("o.seen").result == "[1]"
+
+
+def test_a_class_changed_there_is_not_set_back(notebook: Any) -> None:
+    """An instance that is sent later does not bring its class's old attributes along."""
+    notebook.good("class C:\n    seen = []\no = C()")
+    notebook.good("%%rpc_call\nC.seen.append(1)")
+    assert notebook.good("%%rpc_call\no.seen").result == "[1]"
+
+
+def test_attributes_of_functions_are_shared(notebook: Any) -> None:
+    """What hangs on a function is the same object as under its own name."""
+    notebook.good("def f(): pass\nf.note = s = {1}")
+    notebook.good("%%rpc_call\nf.note.add(2)")
+    assert notebook.good("s, f.note is s").result == "({1, 2}, True)"

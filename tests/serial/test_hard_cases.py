@@ -319,17 +319,6 @@ CASES = {
             with lock, rlock, cond: event.set()
             return event.is_set() and q.get(timeout=5) == 1
     """,
-    "threads can be started here, or are over": """
-        import threading
-        new, over = threading.Thread(target=lambda: done.append(1)), threading.Thread(target=int)
-        over.start()
-        done = []
-        def probe():
-            new.start()
-            new.join()
-            over.join()
-            return done == [1] and not over.is_alive()
-    """,
     "logging handler": """
         import logging
         handler = logging.StreamHandler()

@@ -26,7 +26,9 @@ def listed(notebook: Any) -> dict[str, tuple[str, str]]:
 def test_where_and_how_they_compare(notebook: Any) -> None:
     """Here, there, both; the same, newer here, newer there; modules and the shell's own names are left out."""
     notebook.good("import math\nalone = 1\nshared = [1, 2]\nedited = [1]\nchanged = [0] * 10\nsame = 'x'")
-    notebook.good("%%rpc_call\nimport pandas\nmade = {1, 2}.__class__\nseen = [*shared], [*edited], [*changed], same")
+    notebook.good(
+        "%%rpc_call\nimport pandas\nmade = {1, 2}.__class__\nseen = [*shared], [*edited], [*changed], same"
+    )
     notebook.good("edited.append(2)")
     notebook.good("%%rpc_call\nchanged.append(object)")
     found = listed(notebook)

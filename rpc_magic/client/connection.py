@@ -249,10 +249,10 @@ class Connection:
         values = self.pull_all(names)
         return values[names[0]] if len(names) == 1 else tuple(values[name] for name in names)
 
-    def pull_all(self, names: Iterable[str], *, carry: bool = True) -> Any:
-        """Fetch variables of the session as a dict; see `pull`."""
+    def pull_all(self, names: Iterable[str], *, carry: bool = True, mates: bool = False) -> Any:
+        """Fetch variables as a dict; see `pull`. With `mates`, also those that share objects with them."""
         wanted = tuple(names)
-        values = self.exchange.request(messages.Pull(wanted, carry)) if wanted else {}
+        values = self.exchange.request(messages.Pull(wanted, carry, mates)) if wanted else {}
         if isinstance(values, dict):
             return values
         # Together they are too much, or no plain data: each for itself, so that some come.

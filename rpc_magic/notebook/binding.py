@@ -209,7 +209,11 @@ def note_received(server: Server, namespace: dict[str, Any], name: str) -> None:
 
 
 def bind_fetched(
-    shell: Any, registry: Registry, server: Server, fetched: Iterable[tuple[RemoteValue, Any]]
+    shell: Any,
+    registry: Registry,
+    server: Server,
+    fetched: Iterable[tuple[RemoteValue, Any]],
+    here: Iterable[tuple[Any, Any]] = (),
 ) -> None:
     """Bind fetched values wherever their placeholders stand: in variables, in ``Out`` and in ``_``.
 
@@ -218,9 +222,11 @@ def bind_fetched(
         registry: knows the objects that the placeholders replaced.
         server: where they came from.
         fetched: placeholders and values.
+        here: objects that are here as they shall be, and those that came for them.
     """
     pairs = [(placeholder, fresh, registry.placed.pop(placeholder, None)) for placeholder, fresh in fetched]
-    places: dict[int, Any] = {}
+    here = list(here)  # keeps the ids from being used anew
+    places: dict[int, Any] = {id(fresh): old for old, fresh in here if not is_immutable(fresh)}
     for _, fresh, old in pairs:
         if id(fresh) not in places and update_in_place(old, fresh):
             places[id(fresh)] = old

@@ -107,12 +107,18 @@ class Fetcher:
                 values.append(value)
         for server_name, values in by_server.items():
             server = self._registry.servers[server_name]
-            bind_fetched(self._shell, self._registry, server, self._fetch_from(server, values, wanted))
+            fetched, here = self._fetch_from(server, values, wanted)
+            bind_fetched(self._shell, self._registry, server, fetched, here)
 
     def _fetch_from(
         self, server: Server, values: list[RemoteValue], wanted: dict[str, RemoteValue]
-    ) -> list[tuple[RemoteValue, Any]]:
-        """Fetch values of one server, variables in one answer so that what they share stays shared."""
+    ) -> tuple[list[tuple[RemoteValue, Any]], list[tuple[Any, Any]]]:
+        """Fetch values of one server, variables in one answer so that what they share stays shared.
+
+        Returns:
+            Placeholders with values; and, of other variables that share objects with these, what they hold here with
+            what came of them.
+        """
         keys = {address_of(value)[1]: value for value in values}
         variables = [key[1:] for key in keys if key.startswith("=")]
         name = next(n for n, v in wanted.items() if v is values[0])
@@ -120,8 +126,10 @@ class Fetcher:
         connection = server.connection
         try:
             with server.progress.fetching(names):
-                pulled = connection.pull_all(variables, carry=False)
-                fetched = [(keys[f"={variable}"], value) for variable, value in pulled.items()]
+                pulled = connection.pull_all(variables, carry=False, mates=True)
+                fetched = [(keys[f"={variable}"], pulled.pop(variable)) for variable in variables]
+                more, here = self._mates(server, pulled)
+                fetched += more
                 kept = [value for key, value in keys.items() if not key.startswith("=")]
                 fetched += [(value, connection.fetch(value)) for value in kept]
         except TransferError as error:
@@ -139,7 +147,21 @@ class Fetcher:
         for _, value in fetched:
             if type(value) is RemoteValue:  # it is over a limit, or no plain data
                 raise RemoteValueError(f"{names} is on {server.name} and cannot be fetched: {value!r}")
-        return fetched
+        return fetched, here
+
+    def _mates(
+        self, server: Server, pulled: dict[str, Any]
+    ) -> tuple[list[tuple[RemoteValue, Any]], list[tuple[Any, Any]]]:
+        """Sort variables that came unasked: those that are placeholders here, and those that hold the same object."""
+        fetched, here = [], []
+        for name, fresh in pulled.items():
+            value = self._shell.user_ns.get(name)
+            if type(value) is RemoteValue:
+                if value in self._registry.placed and address_of(value) == (server.ticket, f"={name}"):
+                    fetched.append((value, fresh))
+            elif server.anchors.is_noted(name, value):
+                here.append((value, fresh))
+        return fetched, here
 
 
 class Mentions(ast.NodeTransformer):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any
 
 from rpc_magic.client import RemoteValue
@@ -62,7 +63,7 @@ class Plan:
         sizes: bytes of each.
         watch: names whose change shall be reported.
         delete: names to delete.
-        reads: names that the cell reads.
+        reads: names that the cell reads, and those of the code that it can reach.
         left: variables that stay behind, with the reason.
         carry: functions take the globals they refer to with them.
         changed: classes that the session has and that were changed since: it takes over their attributes.
@@ -165,10 +166,12 @@ def plan_automatic(
     names = names_in(text)
     server.current_ticket()
     values = reachable(_needed(names, namespace), namespace, server.reads)
+    # An instance that stays there has its class here: code is met through values, whatever the cell names.
+    code = {name for name, value in values.items() if isinstance(value, (type, FunctionType))}
     plan = _Builder(namespace, server, registry)
     plan.consider_all(values, names.reads)
     plan.add_mates(holders)
-    return plan.build(names.reads)
+    return plan.build(names.reads | code)
 
 
 def plan_explicit(
@@ -288,11 +291,10 @@ class _Builder:
                 sent |= group & self._values.keys()
         shared = {id(self._values[name]) for name in sent if not is_immutable(self._values[name])}
         inputs = {n: v for n, v in self._values.items() if n in sent or id(v) in shared}
-        held_before = {name: ledger.held(name) for name in inputs}
         changed = tuple(
             value
             for name, value in inputs.items()
-            if isinstance(value, type) and held_before[name] not in {None, self._states[name]}
+            if isinstance(value, type) and ledger.held(name) != self._states[name]
         )
         held = [name for name in self._values if name in inputs or name in ledger.watched([name])]
         return Plan(

@@ -100,11 +100,13 @@ class Push(Message, tag=5, frozen=True):
 class Pull(Message, tag=6, frozen=True):
     """Fetch variables. Answer: `Returned` with a dict of them, or `Missing`.
 
-    `carry`: functions take the globals they refer to with them.
+    `carry`: functions take the globals they refer to with them. `mates`: the variables that share objects with these
+    come as well, where they are not large and can travel.
     """
 
     names: tuple[str, ...]
     carry: bool = True
+    mates: bool = False
 
 
 class Put(Message, tag=7, frozen=True):

@@ -308,6 +308,9 @@ class Session:
         if missing:
             return messages.Missing(missing), ()
         values = {name: self.namespace[name] for name in request.names}
+        if request.mates and not self._plain:
+            mates = Before(self.namespace, ()).mates({}, values, _TOGETHER)
+            values |= mates if self._is_sendable({**values, **mates}) else {}
         changed = tuple(v for n, v in values.items() if n in self._changed and isinstance(v, type))
         try:
             outcome, buffers = self._returned(

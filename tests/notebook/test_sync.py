@@ -465,3 +465,28 @@ def test_attributes_of_functions_are_shared(notebook: Any) -> None:
     notebook.good("def f(): pass\nf.note = s = {1}")
     notebook.good("%%rpc_call\nf.note.add(2)")
     assert notebook.good("s, f.note is s").result == "({1, 2}, True)"
+
+
+def test_what_came_to_be_shared_there_is_fetched_together(notebook: Any) -> None:
+    """A cell that makes two variables of the session's share an object, which only one of them shows here."""
+    notebook.good("%%rpc_call\nclass C: pass\no, p, box = C(), C(), [1]\nbox.append(C())")
+    notebook.good("%%rpc_call\no.v = p\np.box = box")
+    notebook.good("p")
+    assert notebook.good("o.v is p, p.box is box").result == "(True, True)"
+
+
+def test_a_class_goes_back_to_where_it_was_defined(notebook: Any) -> None:
+    """Changed on another server, it is changed where it came from, whatever ran there meanwhile."""
+    notebook.good("%rpc_connect --name two --no-widget\n%rpc_connect --name one --no-widget")
+    notebook.good("%%one\nclass C:\n    seen = []")
+    notebook.good("%%two\nC.seen.append(1)")
+    notebook.good("%%one\n1")
+    assert notebook.good("%%one\nC.seen").result == "[1]"
+
+
+def test_a_class_changed_here_reaches_instances_there(notebook: Any) -> None:
+    """An instance that has stayed there since another cell sees what its class has become here."""
+    notebook.good("class C: pass\nc = C()")
+    notebook.good("%%rpc_call\nc.v = [object()]")
+    notebook.good("C.extra = 1")
+    assert notebook.good("%%rpc_call\nc.extra").result == "1"

@@ -1,26 +1,33 @@
 """Cells that run while the notebook goes on.
 
-A background cell is a `Call`. What it shows appears under the cell that started it. What it bound is bound here by the
-kernel's main thread, before the next cell or when its `result()` is asked for; a name that was bound here since it
-started keeps the value of here.
+A background cell is a `Call`, which a notebook shows live. What it shows, and at its end its value or its error,
+appears under the cell that started it. What it bound is bound here by the kernel's main thread, before the next cell or
+when its `result()` is asked for; a name that was bound here since it started keeps the value of here.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import sys
 import threading
 from collections import deque
+from collections.abc import Generator, Iterable
 from typing import Any
 
-from rpc_magic.client import Call
+from rpc_magic.client import Call, RemoteValue
+from rpc_magic.client.exchange import Show
 from rpc_magic.client.running import Run, collect
 from rpc_magic.client.waiting import End
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.notebook.calllog import title_of
+from rpc_magic.notebook.callview import LiveViews
 from rpc_magic.notebook.cells import CellOptions, Runner
-from rpc_magic.notebook.errors import UsageError, prepare
+from rpc_magic.notebook.errors import UsageError, prepare, rendered
+from rpc_magic.notebook.pending import Pending, names_made
 from rpc_magic.notebook.registry import Server
 from rpc_magic.notebook.sync import Plan, note_sent
+from rpc_magic.notebook.watching import is_watched
 from rpc_magic.wire import control, messages
 from rpc_magic.wire.handshake import Role
 
@@ -31,9 +38,30 @@ _REMEMBERED = 100
 
 
 class CellCall(Call):
-    """A cell that runs in the background; `result()` also binds what it bound."""
+    """A cell that runs in the background; `result()` and `await` also bind what it bound.
+
+    Attributes:
+        owner: the notebook's background cells.
+        server: where it runs.
+        label: its first line.
+    """
 
     owner: Background
+    server: Server
+    label: str
+
+    def _ipython_display_(self) -> None:
+        if not self.owner.show(self):
+            sys.stdout.write(f"{self!r}\n")
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        try:
+            return self.owner.here((yield from super().__await__()))
+        except BaseException as error:
+            prepare(error)
+            raise
+        finally:
+            self.owner.bind_ended()
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the end; return the value of the cell's last expression or raise what it raised.
@@ -42,12 +70,20 @@ class CellCall(Call):
             timeout: seconds to wait; None for no limit.
         """
         try:
-            return super().result(timeout)
+            return self.owner.here(super().result(timeout))
         except BaseException as error:
             prepare(error)
             raise
         finally:
             self.owner.bind_ended()
+
+    def lazy_result(self) -> Any:
+        """Return what `result()` returns, and a placeholder for a value that its cell has left there."""
+        concurrent.futures.wait([self])
+        if self.cancelled() or self.exception() is not None:
+            return self.result()
+        self.owner.bind_ended()
+        return super().result()
 
 
 class Background:
@@ -62,7 +98,11 @@ class Background:
         runner.settle = self.bind_ended
         self._ended: deque[tuple[Server, Plan, Run | None, dict[str, Any]]] = deque()
         self._thread = threading.main_thread()
+        self._views = LiveViews()
+        self.pending = Pending(runner.shell.user_ns)
         self.calls: dict[int, CellCall] = {}
+        runner.making = self.pending.on
+        runner.wait_for = self.wait_for
 
     def start(self, server: Server, cell: str, options: CellOptions) -> CellCall:
         """Start a cell.
@@ -83,23 +123,28 @@ class Background:
         )
         link = connection.attachment.link(Role.DATA)
         before = dict(namespace)
-        show = connection.exchange.background_show()
+        show = exchange.background_show()
+        names = names_made(runner.shell.transform_cell(cell)) if options.outputs is None else options.outputs
 
         def finish(outcome: messages.Outcome, parts: list[memoryview]) -> Any:
             try:
                 end = End(outcome, parts)
                 run = collect(end, [], connection, connection.namespace, is_plain_only=False, is_future=True)
-            except BaseException:
+            except BaseException as error:
                 self._ended.append((server, plan, None, before))
+                _show_error(show, error)
                 raise
             self._ended.append((server, plan, run, before))
             if run.error is not None:
+                _show_error(show, run.error)
                 raise run.error
             return run.result.value
 
         def show_output(message: messages.Message, parts: list[memoryview]) -> None:
+            if isinstance(message, messages.ExecuteResult):
+                message = messages.Display(message.data, message.metadata, {}, update=False)
             record.keep(message)
-            connection.exchange.show_background(link, call.id, show, message, parts)
+            exchange.show_background(link, call.id, show, message, parts)
 
         def stop(number: int) -> None:
             with contextlib.suppress(RpcMagicError):
@@ -107,17 +152,31 @@ class Background:
                 connection.attachment.control.say(control.Interrupt(number))
 
         call = CellCall(title_of(cell), finish, show_output, stop)
-        call.owner = self
-        record = server.calls.begin(title_of(cell), call.cancel)
+        call.owner, call.server, call.label = self, server, title_of(cell)
+        record = server.calls.begin(call.label, call.cancel)
         call.add_done_callback(
             lambda done: record.end(is_cancelled=True) if done.cancelled() else record.end(done.exception())
         )
         link.start(call, request, buffers, wait=True)
         note_sent(server, plan)
+        self.pending.add(call, call.label, server.name, frozenset(names), before)
         self.calls[call.id] = call
         while len(self.calls) > _REMEMBERED:
             del self.calls[next(iter(self.calls))]
         return call
+
+    def show(self, call: CellCall) -> bool:
+        """Show a call live; False where nobody looks at a page."""
+        return is_watched(self._runner.shell) and self._views.show(call, call.label, call.server)
+
+    def here(self, value: Any) -> Any:
+        """Return a call's value itself, which its cell may have left there."""
+        return self._runner.here(value) if type(value) is RemoteValue else value
+
+    def wait_for(self, names: Iterable[str], besides: str = "") -> None:
+        """Wait until no background cell makes these variables any more, and bind them; see `Pending.wait`."""
+        if self.pending.wait(names, besides=besides):
+            self.bind_ended()
 
     def bind_ended(self) -> None:
         """Bind what background cells that have ended did; only on the kernel's main thread."""
@@ -148,3 +207,10 @@ class Background:
                 f"no background cell has the number {number} (known: {', '.join(map(str, self.calls))})"
             )
         return call
+
+
+def _show_error(show: Show, error: BaseException) -> None:
+    """Show what a background cell has raised. Not as an error: tools would take it for that of the cell that runs."""
+    lines = rendered(error) or [f"{type(error).__name__}: {error}"]
+    with contextlib.suppress(Exception):  # a page that is gone
+        show(messages.Stream("stderr", "\n".join([*lines, ""])), [])

@@ -7,7 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rpc_magic.client import RemoteValue
@@ -60,6 +60,8 @@ class Runner:
     Attributes:
         results: shows the values of cells.
         bring: called before a cell's plan is made, to fetch what it needs of other servers.
+        making: tells which variables a server's background cells are making.
+        wait_for: waits until no background cell, besides those of one server, makes any of these variables.
         settle: called before a cell's results are bound, to bind those of background cells that ended before it.
     """
 
@@ -67,6 +69,8 @@ class Runner:
         self.shell, self.registry, self.config = shell, registry, config
         self.results = ResultHook(shell)
         self.settle: Callable[[], None] = lambda: None
+        self.making: Callable[[str], frozenset[str]] = lambda _: frozenset()
+        self.wait_for: Callable[[Iterable[str], str], None] = lambda *_: None
         self.bring: Callable[[Iterable[str], Server], None] = lambda *_: None
 
     def run_cell(self, server: Server, cell: str, options: CellOptions) -> Any:
@@ -92,9 +96,9 @@ class Runner:
         request = replace_request(self.request(text, options, plan), expression=True, line_offset=0)
         run = self._send(server, request, plan, timeout)
         value = self.finish(server, plan, run)
-        return self._here(value) if type(value) is RemoteValue else value
+        return self.here(value) if type(value) is RemoteValue else value
 
-    def _here(self, value: RemoteValue) -> Any:
+    def here(self, value: RemoteValue) -> Any:
         """Return a value itself, or its placeholder where it cannot be had."""
         try:
             return value.get()
@@ -110,13 +114,21 @@ class Runner:
         if server.connection.state == "closed":
             raise UsageError(f"{server.name} is disconnected; run %rpc_connect again")
         server.connection.attachment.link(Role.DATA)  # raises where there is no session
+        making = self.making(server.name)
         if options.inputs is not None:
+            self.wait_for(options.inputs, server.name)
             self.bring(options.inputs, server)
             plan = plan_explicit(options.inputs, namespace, server, self.registry)
         elif self.config.auto:
             text = self.shell.transform_cell(cell)
-            self.bring(names_needed(text, namespace), server)
+            needed = names_needed(text, namespace)
+            self.wait_for(needed, server.name)
+            if making:  # they have their values when the cell's turn comes
+                namespace = {name: value for name, value in namespace.items() if name not in making}
+                needed = [name for name in needed if name not in making]
+            self.bring(needed, server)
             plan = plan_automatic(text, namespace, server, self.registry, self._holders())
+            plan = replace(plan, watch=(*plan.watch, *making))
         else:
             plan = Plan()
         if plan.size > self.config.upload_warning:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from typing import Any
 
@@ -20,13 +19,9 @@ from rpc_magic.notebook.registry import Registry, Server
 from rpc_magic.notebook.relay import Relay
 from rpc_magic.notebook.render import Places, show_here
 from rpc_magic.notebook.status import Status
+from rpc_magic.notebook.watching import is_watched
 
-__all__ = ["Extension", "is_watched"]
-
-
-def is_watched(shell: Any) -> bool:
-    """Tell whether somebody may look at a page: a kernel runs, and nobody said that none does."""
-    return hasattr(shell, "kernel") and os.environ.get("RPC_MAGIC_NONINTERACTIVE", "") in {"", "0"}
+__all__ = ["Extension"]
 
 
 def _bars(shell: Any) -> BarKind:
@@ -49,7 +44,7 @@ class Extension:
         self.config = Config()
         self.runner = Runner(shell, self.registry, self.config)
         self.background = Background(self.runner)
-        self.fetcher = Fetcher(shell, self.registry)
+        self.fetcher = Fetcher(shell, self.registry, self.background)
         self.runner.bring = self.fetcher.bring
         self._mentions = Mentions(shell, self.registry, self.fetcher, self.background.bind_ended)
         self._hook = TracebackHook(shell)

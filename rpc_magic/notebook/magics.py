@@ -11,8 +11,9 @@ from rpc_magic.notebook.arguments import names_of, read_expression, read_line, s
 from rpc_magic.notebook.cells import CellOptions
 from rpc_magic.notebook.declaring import Argument, for_both, for_lines, plain_magic
 from rpc_magic.notebook.errors import UsageError
-from rpc_magic.notebook.extension import Extension, is_watched
+from rpc_magic.notebook.extension import Extension
 from rpc_magic.notebook.registry import Server
+from rpc_magic.notebook.watching import is_watched
 from rpc_magic.notebook.widget import show_widget
 
 __all__ = ["CallMagics"]

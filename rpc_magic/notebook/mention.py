@@ -20,6 +20,7 @@ from typing import Any
 from rpc_magic.client import RemoteValue
 from rpc_magic.errors import RemoteValueError, RpcMagicError, TransferError
 from rpc_magic.namespace import cell_names_of_tree, prelude_index
+from rpc_magic.notebook.background import Background
 from rpc_magic.notebook.binding import bind_fetched
 from rpc_magic.notebook.errors import prepare
 from rpc_magic.notebook.registry import Registry, Server, address_of
@@ -42,10 +43,11 @@ class Fetcher:
     Args:
         shell: IPython's shell.
         registry: the connected servers.
+        background: the background cells; what they are making is waited for.
     """
 
-    def __init__(self, shell: Any, registry: Registry) -> None:
-        self._shell, self._registry = shell, registry
+    def __init__(self, shell: Any, registry: Registry, background: Background) -> None:
+        self._shell, self._registry, self._background = shell, registry, background
 
     def __call__(self, names: Iterable[str]) -> None:
         """Fetch what `names` and the code behind them refer to; bind it.
@@ -54,6 +56,8 @@ class Fetcher:
             RpcMagicError: something of it cannot be had; the text says what and why.
         """
         try:
+            names = set(names)
+            self._background.wait_for(names)
             for _ in range(1000):  # what is fetched may refer to more
                 wanted = self.wanted(names)
                 if not wanted:
@@ -95,6 +99,16 @@ class Fetcher:
         placed = self._registry.placed
         wanted = {name: v for name, v in found.items() if type(v) is RemoteValue and v in placed}
         return self._registry.with_mates(wanted, namespace)
+
+    @property
+    def is_waiting(self) -> bool:
+        """A background cell runs."""
+        return self._background.pending.is_any
+
+    def needed(self, names: set[str]) -> list[str]:
+        """Return the names for which a cell that mentions `names` has to fetch or to wait."""
+        pending = self._background.pending.among({*names, *reachable(names, self._shell.user_ns)})
+        return [*self.wanted(names), *sorted(pending)]
 
     def _fetch(self, wanted: dict[str, RemoteValue]) -> None:
         by_server: dict[str, list[RemoteValue]] = {}
@@ -183,7 +197,7 @@ class Mentions(ast.NodeTransformer):
         """Put the fetching statement into a cell that needs it."""
         try:
             self._before()
-            if isinstance(node, (ast.Module, ast.Expression)) and self._registry.placed:
+            if isinstance(node, (ast.Module, ast.Expression)):
                 return self._with_fetch(node)
         except Exception:  # noqa: BLE001 - IPython would unregister it; the cell meets a RemoteValue, which says what it is
             return node
@@ -191,10 +205,9 @@ class Mentions(ast.NodeTransformer):
 
     def _with_fetch(self, node: ast.Module | ast.Expression) -> ast.AST:
         namespace = self._shell.user_ns
-        if not self._registry.placeholders(namespace):
+        if not self._registry.placeholders(namespace) and not self._fetcher.is_waiting:
             return node
-        names = self.mentioned(node)
-        wanted = self._fetcher.wanted(names)
+        wanted = self._fetcher.needed(self.mentioned(node))
         if not wanted:
             return node
         namespace[HIDDEN] = self._shell.user_ns_hidden[HIDDEN] = self._fetcher

@@ -13,10 +13,11 @@ from rpc_magic.notebook.binding import bind
 from rpc_magic.notebook.declaring import SERVER, SERVER_NAME, Argument, for_lines
 from rpc_magic.notebook.errors import SERVER as FROM
 from rpc_magic.notebook.errors import UsageError
-from rpc_magic.notebook.extension import Extension, is_watched
+from rpc_magic.notebook.extension import Extension
 from rpc_magic.notebook.moving import fetch, send
 from rpc_magic.notebook.registry import Server
 from rpc_magic.notebook.render import show_here
+from rpc_magic.notebook.watching import is_watched
 from rpc_magic.notebook.widget import show_widget
 from rpc_magic.wire import control, messages
 
@@ -278,7 +279,7 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             left = [one for one in server.connection.left_calls() if number in {None, one.number}]
             if left:
                 return server.connection.left_result(left[-1].number)
-        return self._extension.background.get(number).result()
+        return self._extension.background.get(number).lazy_result()
 
     @for_lines(
         Argument("key", nargs="?", help="a setting; without it, all are shown"),

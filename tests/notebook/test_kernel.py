@@ -257,11 +257,12 @@ def test_pages_and_next_inputs_go_to_the_front_end(connected: Kernel) -> None:
     def payload(code: str) -> Any:
         cell = connected.start(code)
         assert connected.wait(cell) == []
-        (one,) = connected.client.get_shell_msg(timeout=TIMEOUT)["content"]["payload"]
-        return one
+        while True:  # replies to earlier cells come first
+            reply = connected.client.get_shell_msg(timeout=TIMEOUT)
+            if reply["parent_header"]["msg_id"] == cell:
+                (one,) = reply["content"]["payload"]
+                return one
 
-    while connected.client.shell_channel.msg_ready():
-        connected.client.get_shell_msg(timeout=TIMEOUT)
     page = payload("%%rpc_call\nf?")
     assert page["source"] == "page"
     assert "What f does." in page["data"]["text/plain"]
@@ -314,6 +315,54 @@ def test_output_of_a_thread_goes_to_its_cell(connected: Kernel, tmp_path: Path) 
     assert "late" not in str(connected.run("import time; time.sleep(0.1)"))
     connected.wait_for(first, "printed late")
     connected.wait_for(first, "shown late")
+
+
+def test_a_background_cell_is_shown_live(connected: Kernel, tmp_path: Path) -> None:
+    """A line with its state and time follows it; its output and its value come below, an error as text."""
+    go = tmp_path / "go"
+    connected.run(f"go = {str(go)!r}")
+    cell = connected.start(
+        "%%rpc_call --noblock\nimport os, time\nprint('begun')\nwhile not os.path.exists(go): time.sleep(0.01)\n6 * 7"
+    )
+    connected.wait(cell)
+    connected.wait_for(cell, "<b>running</b> on local")
+    waiting = connected.start("%%rpc_call --noblock\nfirst = 1\n1/0")
+    connected.wait(waiting)
+    connected.wait_for(waiting, "<b>waiting</b> on local")
+    go.touch()
+    connected.wait_for(cell, "<b>done</b>")
+    connected.wait_for(cell, ": done, ")
+    shown = [
+        one
+        for one in connected.outputs[cell]
+        if one["type"] in {"stream", "display_data", "update_display_data"}
+    ]
+    begun = next(one for one in shown if one["type"] == "stream")
+    shown.remove(begun)  # it may come before the line: the session does not wait for the page
+    assert begun["text"] == "begun\n"
+    assert [one["type"] for one in shown] == ["display_data", "display_data", "update_display_data"]
+    assert "application/vnd.jupyter.widget-view+json" in shown[0]["data"]
+    assert shown[1]["data"] == {"text/plain": "42"}
+    assert shown[2]["data"]["text/plain"].endswith("s>")
+    connected.wait_for(waiting, "<b>failed</b>")
+    assert "ZeroDivisionError" in text(connected.outputs[waiting])
+    assert "error" not in {one["type"] for one in connected.outputs[waiting]}
+
+
+def test_a_background_cell_is_cancelled_by_its_button(connected: Kernel) -> None:
+    """The button is the widget's; pressing it interrupts the cell."""
+    cell = connected.start("%%rpc_call --noblock\nimport time\nprint('begun')\ntime.sleep(600)")
+    connected.wait(cell)
+    connected.wait_for(cell, "begun")
+    (button,) = [
+        one["comm_id"]
+        for one in connected.outputs[cell]
+        if one["type"] == "comm_open" and one["data"]["state"].get("description") == "Cancel"
+    ]
+    content = {"comm_id": button, "data": {"method": "custom", "content": {"event": "click"}}}
+    connected.client.shell_channel.send(connected.client.session.msg("comm_msg", content))
+    connected.wait_for(cell, "<b>cancelled</b>")
+    assert "2" in str(connected.run("%rpc_call 1 + 1"))
 
 
 def test_prompts_of_a_remote_cell(connected: Kernel) -> None:

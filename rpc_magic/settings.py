@@ -20,11 +20,13 @@ class WireLimits:
         message: bytes of a frame's message; messages are small, objects travel as buffers.
         buffers: number of buffers of a frame (a frame of a data frame with many columns needs some thousands).
         payload: bytes of all buffers of a frame together.
+        waiting: bytes of the frames that have come after one whose chunks are lacking, and wait for it.
     """
 
     message: int = 64 * MIB
     buffers: int = 1 << 18
     payload: int = 4 * GIB
+    waiting: int = 256 * MIB
 
 
 CONTROL_LIMITS = WireLimits(message=4 * MIB, buffers=0, payload=0)

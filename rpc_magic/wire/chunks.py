@@ -14,13 +14,16 @@ import xxhash
 
 from rpc_magic.wire.frames import Buffer
 
-__all__ = ["CHUNK", "DIGEST_SIZE", "LARGE", "Chunk", "digest_of", "flat", "spans"]
+__all__ = ["CHUNK", "CHUNKS_A_CHUNK", "DIGEST_SIZE", "LARGE", "Chunk", "digest_of", "flat", "spans"]
 
 CHUNK = 1 << 18
 """Bytes of a chunk. Smaller ones cost more to name; larger ones send more again where a table has changed."""
 
 LARGE = 1 << 20
 """Bytes from which a buffer travels in chunks: below, sending it costs less than naming it."""
+
+CHUNKS_A_CHUNK = 2
+"""Chunks that a buffer may have for each `CHUNK` bytes of it: a row of a grid ends with a short one."""
 
 DIGEST_SIZE = 16
 

@@ -36,6 +36,9 @@ _DIRECT = 1 << 16
 _AT_ONCE = 1 << 30
 """Bytes asked for at once: some systems refuse 2 GiB."""
 
+_FRAME_SIZE = 256
+"""Bytes that a received frame takes beside its message and buffers, about."""
+
 _LENGTH = Struct("!Q")
 _HEADER_SIZE = HEADER.size
 
@@ -135,6 +138,7 @@ class FrameReader:
         self._at = 0  # bytes that are there of that buffer, or of the head
         self._last_seq = self._arrived = last_seq
         self._held: list[Frame] | None = None  # what has come after a frame whose chunks are lacking
+        self._held_bytes = 0
 
     @property
     def last_seq(self) -> int:
@@ -176,15 +180,18 @@ class FrameReader:
         """Take note that `n` bytes were received; return the frames that are complete now.
 
         Raises:
-            ProtocolError: the bytes are no frame, or over a limit.
+            ProtocolError: the bytes are no frame, over a limit, or more than there is memory for.
         """
         frames: list[Frame] = []
         if self._target is None:
             self._end += n
         else:
             self._at += n
-        while self._parse(frames) if self._open is None else self._pour(frames):
-            pass
+        try:
+            while self._parse(frames) if self._open is None else self._pour(frames):
+                pass
+        except MemoryError as error:
+            raise ProtocolError(f"there is no memory for what came: {error}") from error
         return frames
 
     # ---------------------------------------------- inside; a step returns True when there may be another one
@@ -259,9 +266,12 @@ class FrameReader:
         elif given.transfer:
             frames += [given, *self._held]
             self._last_seq = frames[-1].seq
-            self._held = None
+            self._held, self._held_bytes = None, 0
         else:
             self._held.append(given)
+            self._held_bytes += _FRAME_SIZE + len(given.message) + sum(map(len, given.buffers))
+            if self._held_bytes > self._limits.waiting:
+                raise ProtocolError("too much came after a frame whose chunks are lacking")
 
     def _take_head(self, size: int) -> None:
         """Go on to receive header, message and table, `size` bytes, into memory of their own."""

@@ -18,7 +18,7 @@ import weakref
 from collections import OrderedDict
 
 from rpc_magic.wire.chunks import Chunk
-from rpc_magic.wire.incoming import Origin
+from rpc_magic.wire.incoming import Memory, Origin, PrivateMemories
 from rpc_magic.wire.store import ChunkStore, Source
 
 __all__ = ["Block", "Blocks", "HeldMemories"]
@@ -49,15 +49,24 @@ def _map(descriptor: int, offset: int, size: int, flags: int) -> memoryview:
 class Block:
     """A memory file with the buffers of one transfer; a source of chunks.
 
+    It is closed when it is told to, or when nobody refers to it: one that was begun and given up leaves nothing.
+
     Attributes:
         size: bytes.
-        digests: of the chunks that lie in it, by offset.
+        chunks: digest and size of what lies in it, by offset.
     """
 
     def __init__(self) -> None:
         self._descriptor = os.memfd_create("rpc_magic-chunks", os.MFD_CLOEXEC)
+        self._close = weakref.finalize(self, os.close, self._descriptor)
+        self._close.atexit = False
         self.size = 0
-        self.digests: dict[int, bytes] = {}
+        self.chunks: dict[int, tuple[bytes, int]] = {}
+
+    @property
+    def digests(self) -> list[bytes]:
+        """Digests of what lies in it."""
+        return [digest for digest, _ in self.chunks.values()]
 
     def add(self, size: int) -> tuple[int, memoryview]:
         """Make room for a buffer; return its offset and its memory, to be written to until the block is finished."""
@@ -70,22 +79,30 @@ class Block:
         """Return a writable copy of what lies at `offset`, which shares its pages until they are written to."""
         return _map(self._descriptor, offset, size, mmap.MAP_PRIVATE)
 
-    def holds(self, offset: int, digest: bytes) -> bool:
-        """Tell whether a chunk lies at `offset`."""
-        return self.digests.get(offset) == digest
+    def holds(self, offset: int, digest: bytes, size: int) -> bool:
+        """Tell whether a chunk of that size lies at `offset`."""
+        return self.chunks.get(offset) == (digest, size) and not self.is_closed
 
     def copy_into(self, offset: int, target: memoryview) -> bool:
-        """Copy what lies at `offset`; False when the block is closed."""
-        descriptor, done = self._descriptor, 0
-        while descriptor >= 0 and done < len(target):
-            done += os.preadv(descriptor, [target[done:]], offset + done)
-        return descriptor >= 0
+        """Copy what lies at `offset`; False when that is not all there, or the block is closed."""
+        if self.is_closed or offset < 0:
+            return False
+        done = 0
+        while done < len(target):
+            count = os.preadv(self._descriptor, [target[done:]], offset + done)
+            if not count:
+                return False
+            done += count
+        return True
+
+    @property
+    def is_closed(self) -> bool:
+        """True after `close`."""
+        return not self._close.alive
 
     def close(self) -> None:
         """Let the memory go that nobody else has mapped."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        self._close()
 
 
 class Blocks:
@@ -115,7 +132,7 @@ class Blocks:
             while self._blocks and (self._size > self._limit or len(self._blocks) > _BLOCKS):
                 oldest, _ = self._blocks.popitem(last=False)
                 self._size -= oldest.size
-                self._store.forget(oldest.digests.values(), oldest)
+                self._store.forget(oldest.digests, oldest)
                 oldest.close()
 
     def use(self, block: Block) -> None:
@@ -136,10 +153,13 @@ class HeldMemories:
         self._blocks = blocks
         self._block: Block | None = None
 
-    def make(self, size: int, origin: Origin | None) -> _HeldMemory | _ChangedCopy:
+    def make(self, size: int, origin: Origin | None) -> Memory:
         """Return memory for a buffer; one that is like what is held begins as a copy of it that shares its pages."""
         if self._block is None:
-            self._block = Block()
+            try:
+                self._block = Block()
+            except OSError:  # no descriptor is left: it is not held
+                return PrivateMemories().make(size, origin)
         view = self.share(*origin, size) if origin is not None else None
         if origin is None or view is None:
             return _HeldMemory(self._block, size)
@@ -147,7 +167,8 @@ class HeldMemories:
 
     def share(self, source: Source, base: int, size: int) -> memoryview | None:
         """Return a private mapping of a buffer that is held as a whole."""
-        if not isinstance(source, Block) or base < 0 or base % _PAGE or base + size > source.size:
+        is_inside = isinstance(source, Block) and base >= 0 and base + size <= source.size
+        if not isinstance(source, Block) or not is_inside or base % _PAGE or source.is_closed:
             return None
         self._blocks.use(source)
         return source.view(base, size)
@@ -169,7 +190,7 @@ class _HeldMemory:
 
     def finish(self, chunks: list[Chunk], store: ChunkStore) -> memoryview:
         """Remember the chunks; return a private mapping."""
-        self._block.digests.update((self._offset + chunk.start, chunk.digest) for chunk in chunks)
+        self._block.chunks.update((self._offset + start, (digest, size)) for start, size, digest in chunks)
         store.note(self._block, chunks, self._offset)
         self.view = memoryview(b"")
         return self._block.view(self._offset, self._size)
@@ -189,6 +210,6 @@ class _ChangedCopy:
             if not self._origin.holds(chunk):
                 offset, memory = self._block.add(chunk.size)
                 memory[:] = self.view[chunk.start : chunk.start + chunk.size]
-                self._block.digests[offset] = chunk.digest
+                self._block.chunks[offset] = chunk.digest, chunk.size
                 store.note(self._block, [chunk._replace(start=0)], offset)
         return self.view

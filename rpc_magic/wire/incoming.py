@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from rpc_magic.errors import ProtocolError
 from rpc_magic.wire import messages
-from rpc_magic.wire.chunks import CHUNK, DIGEST_SIZE, LARGE, Chunk
+from rpc_magic.wire.chunks import CHUNK, CHUNKS_A_CHUNK, DIGEST_SIZE, LARGE, Chunk
 from rpc_magic.wire.memory import allocate
 from rpc_magic.wire.packing import unpack_into
 from rpc_magic.wire.store import ChunkStore, Source
@@ -76,7 +76,7 @@ class Origin(NamedTuple):
 
     def holds(self, chunk: Chunk) -> bool:
         """Tell whether a chunk certainly lies in its place."""
-        return self.source.holds(self.base + chunk.start, chunk.digest)
+        return self.source.holds(self.base + chunk.start, chunk.digest, chunk.size)
 
 
 class _Buffer:
@@ -86,12 +86,14 @@ class _Buffer:
         size: bytes.
         filled: bytes that have been told of, from its beginning.
         chunks: these.
+        most: chunks that it may have.
         origin: where much of it lies in one piece already.
         memory: what it is put together in; None while all of it is in the origin.
     """
 
     def __init__(self, size: int) -> None:
         self.size, self.filled = size, 0
+        self.most = CHUNKS_A_CHUNK * size // CHUNK + 1
         self.chunks: list[Chunk] = []
         self.origin: Origin | None = None
         self.memory: Memory | None = None
@@ -135,14 +137,16 @@ class Incoming:
             ProtocolError: it does not fit to what came before.
         """
         buffer = self._check(message)
+        if len(data) != message.named.count(False):
+            raise ProtocolError("chunks were told of that did not come, or came untold")
         given = iter(data)
         for start, size, digest, is_named in _layout(message):
             if is_named:
                 if not self._find(message.buffer, buffer, Chunk(start, size, digest)):
                     self._lacking[message.buffer, start] = len(buffer.chunks)
             else:
-                piece = next(given, None)
-                if piece is None or (len(piece) != size and not message.packed):
+                piece = next(given)
+                if len(piece) != size and not message.packed:
                     raise ProtocolError("a chunk has not the size that was told")
                 if message.packed:
                     unpack_into(self._memory(message.buffer, buffer).view[start : start + size], piece)
@@ -156,11 +160,23 @@ class Incoming:
                 self.done += size
 
     def forget(self, digests: bytes) -> None:
-        """Note chunks that are not what their digests say."""
+        """Note chunks that are not what their digests say.
+
+        Raises:
+            ProtocolError: they are more than were told of.
+        """
         self._forgotten.update(_split(digests))
+        if len(self._forgotten) > sum(len(buffer.chunks) for buffer in self._buffers.values()):
+            raise ProtocolError("chunks are to be forgotten that nobody has told of")
 
     def end_naming(self) -> None:
-        """All chunks have been told of: those that are lacking come next."""
+        """All chunks have been told of: those that are lacking come next.
+
+        Raises:
+            ProtocolError: that was said before.
+        """
+        if self._are_all_named:
+            raise ProtocolError("all chunks of a transfer were told of twice")
         self._are_all_named = True
 
     @property
@@ -180,12 +196,16 @@ class Incoming:
             is_there = buffer.filled == buffer.size and index < len(result) and not len(result[index])
             if not is_there:
                 raise ProtocolError("a frame came before its large buffers")
-            right = [chunk for chunk in buffer.chunks if chunk.digest not in self._forgotten]
             whole = None
             if buffer.memory is None and buffer.origin is not None:
                 whole = self._memories.share(*buffer.origin, buffer.size)
-            if whole is None:
-                whole = self._memory(index, buffer).finish(right, self._store)
+            memory = self._memory(index, buffer) if whole is None else None
+            if self._lacking:  # found when they were told of, and gone since
+                raise ProtocolError("chunks that were here have been lost")
+            right = [chunk for chunk in buffer.chunks if chunk.digest not in self._forgotten]
+            if memory is not None:
+                whole = memory.finish(right, self._store)
+            assert whole is not None
             result[index] = whole
             chunks += right
         self._memories.finish()
@@ -202,21 +222,27 @@ class Incoming:
         if buffer is None:
             if message.size < LARGE or message.buffer < 0:
                 raise ProtocolError("a buffer came in chunks that is not large, or has no place")
-            self.total = message.total
             if message.size + sum(b.size for b in self._buffers.values()) > min(self._limit, message.total):
                 raise ProtocolError("large buffers are over the limit, or larger than was told")
+            self.total = min(self._limit, message.total)
             buffer = _Buffer(message.size)
-            self._look_for_origin(buffer, message)
-        if self._are_all_named:
-            is_due = (
-                len(sizes) == 1 and (message.buffer, message.start) in self._lacking and not message.named[0]
-            )
-        else:
-            is_due = message.start == buffer.filled
-        if not is_due or message.size != buffer.size or message.start + sum(sizes) > buffer.size:
+        if not self._is_due(message, buffer):
             raise ProtocolError("a chunk came that was not due")
-        self._buffers[message.buffer] = buffer
+        if message.buffer not in self._buffers:
+            self._look_for_origin(buffer, message)
+            self._buffers[message.buffer] = buffer
         return buffer
+
+    def _is_due(self, message: messages.Parts, buffer: _Buffer) -> bool:
+        """Tell whether these chunks come next; a lacking one must be the very one that was named."""
+        if message.size != buffer.size or message.start + sum(message.sizes) > buffer.size:
+            return False
+        if not self._are_all_named:
+            is_within = len(buffer.chunks) + len(message.sizes) <= buffer.most
+            return message.start == buffer.filled and is_within
+        number = self._lacking.get((message.buffer, message.start))
+        wanted = buffer.chunks[number] if number is not None else None
+        return wanted == (message.start, message.sizes[0], message.digests) and message.named == (False,)
 
     def _find(self, index: int, buffer: _Buffer, chunk: Chunk) -> bool:
         """Put a chunk of this side into a buffer; False when it is not here."""

@@ -32,8 +32,8 @@ _REFERRED_TO = 8 << 20
 class Source(Protocol):
     """Memory in which chunks lie."""
 
-    def holds(self, offset: int, digest: bytes) -> bool:
-        """Tell whether a chunk certainly lies at `offset`, where nobody changes it."""
+    def holds(self, offset: int, digest: bytes, size: int) -> bool:
+        """Tell whether a chunk of that size certainly lies at `offset`, where nobody changes it."""
 
     def copy_into(self, offset: int, target: memoryview) -> bool:
         """Copy what lies at `offset`; False when it is not there any more."""
@@ -121,7 +121,7 @@ class _Memory:
         except TypeError:  # immutable memory without weak references: bytes, a buffer of Arrow's
             self._owner = owner
 
-    def holds(self, _offset: int, _digest: bytes) -> bool:
+    def holds(self, _offset: int, _digest: bytes, _size: int) -> bool:
         return False  # it is the program's, which may do with it what it likes
 
     def copy_into(self, offset: int, target: memoryview) -> bool:

@@ -81,6 +81,7 @@ class Outgoing:
         self._pays: dict[int, bool] = {}  # by buffer
         self._total = sum(view.nbytes for view in self._views.values())
         self._chunks: dict[int, list[Chunk]] = {i: [] for i in self._views}
+        self._named: set[tuple[int, int]] = set()  # by buffer and number
         self._changed: set[bytes] = set()
         self._lacking: tuple[tuple[int, int], ...] = ()
         self._steps = self._go()
@@ -95,9 +96,9 @@ class Outgoing:
         Raises:
             ProtocolError: it is no part of this transfer.
         """
-        for index, number in message.chunks:
-            if index not in self._chunks or not 0 <= number < len(self._chunks[index]):
-                raise ProtocolError("the other side lacks chunks that nobody told it of")
+        lacking = set(message.chunks)
+        if len(lacking) < len(message.chunks) or not lacking <= self._named:
+            raise ProtocolError("the other side lacks chunks that were not named to it, or lacks one twice")
         self._lacking = message.chunks
         self.is_waiting = False
 
@@ -108,8 +109,13 @@ class Outgoing:
             while group := list(itertools.islice(grid, _GROUP)):
                 chunks = [Chunk(start, size, digest_of(view[start : start + size])) for start, size in group]
                 named = [chunk.digest in known for chunk in chunks]
-                saved += sum(c.size for c, is_named in zip(chunks, named, strict=True) if is_named)
-                self.done += sum(chunk.size for chunk in chunks)
+                for number, (chunk, is_named) in enumerate(
+                    zip(chunks, named, strict=True), len(self._chunks[index])
+                ):
+                    self.done += chunk.size
+                    if is_named:
+                        self._named.add((index, number))
+                        saved += chunk.size
                 self._chunks[index] += chunks
                 yield from self._give(index, chunks, named)
         if saved:

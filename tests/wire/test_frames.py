@@ -384,3 +384,14 @@ def test_any_bytes(pieces: list[bytes], cuts: list[int]) -> None:
     # In larger pieces, frames before the error may be lost with it; none is made up.
     assert some == byte_by_byte[: len(some)]
     assert broken or some == byte_by_byte
+
+
+def test_more_than_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A buffer within the limits for which there is no memory breaks this connection, and nothing else."""
+
+    def refuse(size: int) -> memoryview:
+        raise MemoryError(f"no memory for a buffer of {size:,} bytes")
+
+    monkeypatch.setattr("rpc_magic.wire.frames.allocate", refuse)
+    with pytest.raises(ProtocolError, match="no memory for a buffer of 2,000,000 bytes"):
+        feed(FrameReader(), header(buffers=1) + (2_000_000).to_bytes(8, "big"))

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rpc_magic.errors import ProtocolError
+from rpc_magic.settings import WireLimits
 from rpc_magic.wire import messages
 from rpc_magic.wire.chunks import CHUNK, LARGE, digest_of
 from rpc_magic.wire.frames import Buffer, Frame, FrameReader, encode_frame
@@ -276,6 +277,35 @@ def test_answers_that_fit_nothing_are_refused() -> None:
     assert outgoing is not None
     while not outgoing.is_waiting:
         outgoing.next()
-    for chunks in (((1, 0),), ((0, -1),), ((0, 99),)):
+    for chunks in (((1, 0),), ((0, -1),), ((0, 99),), ((0, 0), (0, 0)), ((0, 1),) * 1000):
         with pytest.raises(ProtocolError):
             here.transfers.answer(messages.Lacking(outgoing.number, chunks))
+
+
+def test_what_was_sent_is_not_lacking() -> None:
+    """Only what was named can be lacking: nobody can have everything sent a second time."""
+    here, there = Side(), Side(1 << 30)
+    known, fresh = bytes(noise(CHUNK, 1)), bytes(noise(LARGE, 2))
+    here.ship(there, [known * 4])
+    outgoing = here.transfers.outgoing(b"the frame", [known + fresh])
+    assert outgoing is not None
+    while not outgoing.is_waiting:
+        outgoing.next()
+    with pytest.raises(ProtocolError, match="were not named"):
+        here.transfers.answer(messages.Lacking(outgoing.number, ((0, 1),)))
+    here.transfers.answer(messages.Lacking(outgoing.number, ((0, 0),)))
+
+
+def test_endless_frames_after_one_that_lacks_chunks() -> None:
+    """What comes after a frame whose chunks are lacking waits for it, but not without a limit."""
+    here, there = Side(), Side()
+    there.reader = FrameReader(WireLimits(waiting=10_000), there.transfers)
+    here.send(
+        there, messages.encode(_parts(size=LARGE, sizes=(CHUNK,) * 4, digests=bytes(64), named=(True,) * 4))
+    )
+    here.send(there, messages.encode(messages.AllNamed(1)))
+    here.send(there, b"the frame", [b""], 1)
+    for _ in range(20):
+        here.send(there, b"x" * 100)
+    with pytest.raises(ProtocolError, match="too much came after"):
+        here.send(there, b"x" * 5000)

@@ -44,7 +44,7 @@ from rpc_magic.errors import (
     SessionDiedError,
     SessionInUseError,
 )
-from rpc_magic.runtime.processes import python_tag
+from rpc_magic.runtime.processes import Identity, identity_of, machine_id, parent_of, python_tag
 from rpc_magic.runtime.versions import Libraries, version_note
 from rpc_magic.settings import ClientSettings
 from rpc_magic.transport.iothread import IoThread
@@ -102,6 +102,7 @@ class Attachment:
         self.session = ""
         self.worker_pid = 0
         self.is_new = False
+        self._processes: tuple[Identity, ...] = ()  # that the session needs, where they can be seen
         self.state = "attached"
         self.code: serial.CodeMode = "bytecode"
         self.pong: control.Pong | None = None
@@ -225,6 +226,7 @@ class Attachment:
             answer = self._check(self.control.ask(request, control.Attached, self.timeout))
             self.ticket, self.session, self.worker_pid = answer.ticket, answer.session, answer.worker_pid
             self.is_new = answer.is_new
+            self._processes = _processes_of(answer.worker_pid) if self.welcome.machine == machine_id() else ()
 
     def _check(self, answer: control.Attached | control.NotAttached) -> control.Attached:
         """Return an answer that gives the session; raise what another one says."""
@@ -343,6 +345,8 @@ class Attachment:
             self._lose(error)
         elif self._place.is_embedded and has_ended(0.0):
             self._lose(ConnectionLostError(self.url, "the embedded server has ended"))
+        elif self._processes and not any(one.is_alive for one in self._processes):
+            self._lose(ConnectionLostError(self.url, "the server was killed, and the session with it"))
 
     def interrupt(self, call: int) -> None:
         """Interrupt a call while it is the one that runs; 0 means whatever runs. Any thread."""
@@ -487,3 +491,8 @@ class Attachment:
             self.io.end()
         self.io.join(2.0)
         self.on_change()
+
+
+def _processes_of(worker: int) -> tuple[Identity, ...]:
+    """Return the process of a session on this machine, and the keeper, which knows of its end."""
+    return identity_of(worker), identity_of(parent_of(worker))

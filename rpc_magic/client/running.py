@@ -30,6 +30,7 @@ class Run:
         kept: variables that were bound or changed and stay there.
         deleted: variables it deleted.
         mutated: those of the others that were changed in place.
+        mates: those of `mutated` that are as they were, and came because they share objects with others.
         notes: sentences for the user.
     """
 
@@ -39,6 +40,7 @@ class Run:
     kept: dict[str, RemoteValue] = field(default_factory=dict)
     deleted: tuple[str, ...] = ()
     mutated: frozenset[str] = frozenset()
+    mates: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
 
@@ -100,5 +102,6 @@ def collect(
         kept={name: connection.remote_value(info, name) for name, info in done.kept.items()},
         deleted=done.deleted,
         mutated=frozenset(done.mutated),
+        mates=frozenset(done.mates),
         notes=done.notes,
     )

@@ -83,12 +83,21 @@ class _Binder:
         self._server.ledger.forget(name)
         return False
 
+    def _is_newer_here(self, name: str) -> bool:
+        """Tell whether a variable that is as it was there has been changed here since, or on another server."""
+        if name not in self._run.mates or name not in self._namespace:
+            return False
+        return not self._is_as_synchronised(name, self._server.ledger.held(name))
+
     def bind_values(self) -> None:
         """Bind what came as values; what they share stays shared."""
         run, namespace = self._run, self._namespace
         outputs = run.result.outputs
         names = [n for n in sorted(outputs, key=lambda name: name not in run.mutated) if self._is_free(n)]
-        places = {}
+        # What came along with others and is newer here stays as it is; they refer to it as it is.
+        newer = {name for name in names if self._is_newer_here(name)}
+        places = {id(outputs[name]): namespace[name] for name in newer if not is_immutable(outputs[name])}
+        names = [name for name in names if name not in newer]
         for name in names:
             if id(outputs[name]) not in places and name in run.mutated:
                 old = self._object_of(name)
@@ -130,7 +139,7 @@ class _Binder:
             if module is not None and namespace.get(name) is module:
                 note_received(self._server, namespace, name)
                 continue
-            if not self._is_free(name):
+            if not self._is_free(name) or self._is_newer_here(name):
                 continue
             if module is not None:
                 namespace[name] = module

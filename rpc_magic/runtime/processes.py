@@ -10,8 +10,9 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["machine_id", "python_tag", "start_time", "user_name"]
+__all__ = ["Identity", "identity_of", "machine_id", "parent_of", "python_tag", "start_time", "user_name"]
 
 
 def start_time(pid: int) -> int:
@@ -19,12 +20,41 @@ def start_time(pid: int) -> int:
 
     Together with the id it names a process for good: ids are used again, moments are not.
     """
+    fields = _stat(pid)
+    return int(fields[19]) if fields else 0
+
+
+def parent_of(pid: int) -> int:
+    """Return the id of a process's parent; 0 when the process is gone or it cannot be told."""
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Return what proc_pid_stat(5) tells of a process from its state on; nothing when it has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return 0
+        return []
     fields = stat[stat.rindex(b")") + 2 :].split()
-    return 0 if fields[0] in b"ZX" else int(fields[19])
+    return [] if fields[0] in b"ZX" else fields
+
+
+class Identity(NamedTuple):
+    """A process, told from others that have its id later."""
+
+    pid: int
+    started: int
+
+    @property
+    def is_alive(self) -> bool:
+        """True while it has not ended."""
+        return self.started != 0 and start_time(self.pid) == self.started
+
+
+def identity_of(pid: int) -> Identity:
+    """Return the process that has an id now; one that is not alive if there is none."""
+    return Identity(pid, start_time(pid))
 
 
 def machine_id() -> str:

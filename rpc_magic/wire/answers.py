@@ -195,6 +195,7 @@ class CellDone(Outcome, tag=63, frozen=True):
         kept: variables that were bound or changed and stay there until they are asked for.
         deleted: variables that the cell deleted.
         mutated: those of `names` and `kept` that were not bound anew but changed in place.
+        mates: those of `mutated` that are as they were, and come along because they share objects with others.
         notes: sentences for the user, as about variables that cannot travel.
     """
 
@@ -207,6 +208,7 @@ class CellDone(Outcome, tag=63, frozen=True):
     kept: dict[str, ValueInfo] = msgspec.field(default_factory=dict)
     deleted: tuple[str, ...] = ()
     mutated: tuple[str, ...] = ()
+    mates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import xxhash
@@ -16,7 +17,10 @@ import xxhash
 from rpc_magic import serial
 from rpc_magic.namespace import holds_any, is_bookkeeping, parts_of, references_outside, shared_groups
 
-__all__ = ["Before", "state_of"]
+__all__ = ["TOGETHER", "Before", "Changes", "state_of"]
+
+TOGETHER = 32 << 20
+"""Bytes of arrays, tables and containers in variables that share objects, up to which they are fetched together."""
 
 _IMMUTABLE = frozenset(
     {
@@ -28,6 +32,10 @@ _IMMUTABLE = frozenset(
 
 _GLANCE = 2000
 """Objects that are looked at in a variable that did not change, to find what it shares with those that did."""
+
+
+_OLDER_RESULTS = frozenset({"__", "___"})
+"""Bound anew with every result, to what was bound before."""
 
 
 def _is_result(name: str) -> bool:
@@ -58,6 +66,28 @@ def state_of(value: object, namespace: dict[str, Any]) -> bytes | None:
     return digest.digest()
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What a cell did to the variables.
+
+    Attributes:
+        bound: those that were bound, with their values.
+        mutated: those that were changed in place, and `mates`.
+        mates: those that are as they were and share objects with others that are told.
+        deleted: those that are gone.
+    """
+
+    bound: dict[str, object]
+    mutated: dict[str, object]
+    mates: dict[str, object]
+    deleted: tuple[str, ...]
+
+    @property
+    def values(self) -> dict[str, object]:
+        """All that have a value."""
+        return {**self.mutated, **self.bound}
+
+
 class Before:
     """The variables as they are before a cell runs.
 
@@ -76,6 +106,12 @@ class Before:
             for name, value in watched.items()
             if name not in self._states and isinstance(value, types.FunctionType)
         }
+
+    def changes(self, limit: int) -> Changes:
+        """Return what has become of the variables; `limit` as for `mates`."""
+        mutated, bound = self.mutated(), self.bound()
+        mates = self.mates(mutated, {n: v for n, v in bound.items() if n not in _OLDER_RESULTS}, limit)
+        return Changes(bound, {**mutated, **mates}, mates, self.deleted())
 
     def bound(self) -> dict[str, object]:
         """Return the variables that were bound since, with their values."""

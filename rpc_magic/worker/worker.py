@@ -159,7 +159,7 @@ class Worker:
             self._page.rename(self._page_number)
             self._modules.note_new_client()
             self._questions.note_new_client()
-            self._session.libraries = Libraries()
+            self._session.values.libraries = Libraries()
         self._loop.call_soon_threadsafe(self._switch, self._line.channel)
 
     def _switch(self, new: DataChannel | None) -> None:
@@ -237,7 +237,7 @@ class Worker:
                 with contextlib.suppress(OSError, ValueError):
                     channel.answer(frame.call, request)
             case messages.Drop(keys):
-                self._session.drop(keys)
+                self._session.values.drop(keys)
             case messages.CancelCall(call):
                 self._cancel(self._line.calls.inside(call))
             case messages.ListCalls():
@@ -319,7 +319,7 @@ class Worker:
         self._page.end()
         self._running = 0
         if answer is not None:
-            versions = self._session.libraries.take()
+            versions = self._session.values.libraries.take()
             if versions:
                 self._line.send(call, messages.Libraries(versions))
             self._line.end(call, *answer, self.read)
@@ -342,7 +342,7 @@ class Worker:
     def resolve_for_engine(self, session: str, key: str) -> Answer:
         """Engine thread: return a value of the session for one of the engine's processes; or where a module is."""
         try:
-            value = self._session.resolve(session, key) if session else self._modules.locate(key)
+            value = self._session.values.resolve(session, key) if session else self._modules.locate(key)
             return messages.Returned(), serial.encode(value, namespace=self._session.namespace)
         except Exception as error:  # noqa: BLE001 - whatever it is, the task fails with it
             return self._session.failure(error)

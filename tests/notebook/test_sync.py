@@ -490,3 +490,20 @@ def test_a_class_changed_here_reaches_instances_there(notebook: Any) -> None:
     notebook.good("%%rpc_call\nc.v = [object()]")
     notebook.good("C.extra = 1")
     assert notebook.good("%%rpc_call\nc.extra").result == "1"
+
+
+def test_an_older_result_is_no_change(notebook: Any) -> None:
+    """That `__` is bound anew with each result brings nothing back over what was changed here since."""
+    notebook.good("%%rpc_call\nstock = [1]\nshelf = stock\nshelf")
+    notebook.good("shelf.append(2)")
+    notebook.good("%%rpc_call\n5 + 5")
+    assert notebook.good("stock, stock is shelf").result == "([1, 2], True)"
+
+
+def test_what_comes_along_is_not_older_than_what_is_here(notebook: Any) -> None:
+    """A variable that was made of something older there refers to what that has become here."""
+    notebook.good("%%rpc_call\nimport builtins\nstock = [1]\nbuiltins.hidden = stock")
+    notebook.good("stock.append(2)")
+    notebook.good("%%rpc_call\nbox = [builtins.hidden]")
+    assert notebook.good("stock, box[0] is stock").result == "([1, 2], True)"
+    assert notebook.good("%%rpc_call\nstock").result == "[1, 2]"

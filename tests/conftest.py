@@ -34,6 +34,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.timeout = float(config.getini("timeout")) * TIME_FACTOR
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Where nobody waits for the end, tell of a failure at once: the run may be cut off before its summary."""
+    if report.failed and os.environ.get("CI") and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n--- {report.nodeid} ({report.when})\n{report.longreprtext}", flush=True)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the folder."""
     shutil.rmtree(config.stash[_RUNTIME], ignore_errors=True)

@@ -11,7 +11,7 @@ import pytest
 EXPLORE = Path(__file__).parents[2] / "notebooks" / "explore.ipynb"
 
 # Starting a server, a browser and a kernel, and running a whole notebook, on a busy machine.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(240)
 
 IMAGES = """image => {
     window.seen = []; window.gone = 0;

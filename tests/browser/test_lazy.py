@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 # Starting a server, a browser and a kernel, on a busy machine.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(240)
 
 MAKE = """%%rpc_call
 import os, numpy as np, pandas as pd

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 # Starting a server, a browser and a kernel, on a busy machine.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(240)
 
 CONNECT = "%load_ext rpc_magic\n%rpc_connect --no-widget"
 

@@ -14,7 +14,7 @@ import pytest
 from nbconvert import HTMLExporter
 
 # Starting a server, a browser and a kernel, on a busy machine.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(240)
 
 CONNECT = "%load_ext rpc_magic\n%rpc_connect"
 HEARS_WHILE_BUSY = int(version("ipykernel").split(".")[0]) >= 7

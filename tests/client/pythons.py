@@ -30,7 +30,7 @@ _PROBE = (
     f"import sys; sys.path.insert(0, {str(ROOT)!r}); import numpy, rpc_magic.worker.worker, rpc_magic.notebook.widget; "
     "print(sys.version_info[1])"
 )
-_SECONDS = 300 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))
+_SECONDS = 100 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))
 
 
 def _candidates(minor: int) -> Iterator[str]:

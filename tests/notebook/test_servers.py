@@ -79,9 +79,9 @@ def test_a_value_whose_server_was_killed(loaded: Any, serve: Serve) -> None:
     family = psutil.Process(server.process.pid).children(recursive=True)
     server.process.kill()
     server.process.wait(TIMEOUT)
-    report = loaded.run("ran = 1\nkept")
-    for process in family:  # they wait for a supervisor that adopts them
+    for process in family:  # they would wait for a supervisor that adopts them, and give the value
         process.kill()
+    report = loaded.run("ran = 1\nkept")
     assert report.error == "RemoteValueError"
     assert "kept is on lab and cannot be fetched: " in report.traceback
     assert loaded.run("ran").error == "NameError"

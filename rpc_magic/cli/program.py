@@ -131,6 +131,13 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         metavar="SEC",
         help="a named session without a client ends when it was idle for so long (default: a day)",
     )
+    add(
+        "--orphan-ttl",
+        type=float,
+        default=600.0,
+        metavar="SEC",
+        help="when the server was killed, sessions wait so long for it to be started again (default: 10 minutes)",
+    )
 
 
 def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -311,6 +311,9 @@ class Attachment:
                     self._wanted, take=False, client=client_info(welcome), ticket=self.ticket
                 )
                 self._check(link.ask(request, control.Attached, self._settings.connect_seconds))
+        except SessionDiedError:
+            self.control, self.welcome = link, welcome  # the server is there, and can give a new session
+            raise
         except BaseException:
             link.close()
             raise

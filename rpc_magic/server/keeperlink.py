@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import mmap
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -42,15 +41,20 @@ class KeeperLink:
     """Talks to the keeper; belongs to the running event loop.
 
     Args:
-        sock: the packet socket to it.
+        packets: the packet socket to it.
+        pid: of its process.
         on_exit: called when a worker has ended.
         on_gone: called when the keeper itself is gone.
     """
 
     def __init__(
-        self, sock: socket.socket, on_exit: Callable[[internal.Exited], None], on_gone: Callable[[], None]
+        self,
+        packets: PacketSocket,
+        pid: int,
+        on_exit: Callable[[internal.Exited], None],
+        on_gone: Callable[[], None],
     ) -> None:
-        self._packets = PacketSocket(sock)
+        self._packets, self.pid = packets, pid
         self._on_exit, self._on_gone = on_exit, on_gone
         self._waiting: dict[bytes, asyncio.Future[WorkerHandle]] = {}
         self._living: set[bytes] = set()
@@ -80,6 +84,23 @@ class KeeperLink:
         finally:
             if answer.done():
                 self._waiting.pop(request.ticket, None)
+
+    def hold(self, ticket: bytes, pid: int, link: int, page: int) -> WorkerHandle:
+        """Take over the descriptors of a worker that lives."""
+        handle = WorkerHandle(pid, PacketSocket.from_descriptor(link), mmap.mmap(page, internal.PAGE_SIZE))
+        os.close(page)
+        self._living.add(ticket)
+        return handle
+
+    def settle(self, path: str, url: str) -> None:
+        """Have the keeper wait at `path` for a supervisor that comes after this one."""
+        with contextlib.suppress(OSError):
+            self._say(internal.Settle(path, url))
+
+    def remember(self, ticket: bytes, facts: internal.SessionFacts) -> None:
+        """Have the keeper keep what a supervisor that comes after this one has to know of a session."""
+        with contextlib.suppress(OSError):
+            self._say(internal.Remember(ticket, facts))
 
     def end(self, ticket: bytes) -> None:
         """Have a worker ended; `on_exit` follows."""
@@ -119,11 +140,7 @@ class KeeperLink:
                 self.ready.set_result(message.versions)
             case internal.Forked():
                 link, page = descriptors
-                handle = WorkerHandle(
-                    message.pid, PacketSocket.from_descriptor(link), mmap.mmap(page, internal.PAGE_SIZE)
-                )
-                os.close(page)
-                self._living.add(message.ticket)
+                handle = self.hold(message.ticket, message.pid, link, page)
                 waiting = self._waiting.pop(message.ticket, None)
                 if waiting is None or waiting.done():
                     handle.close()

@@ -1,7 +1,8 @@
 """The server's keepers: the one that new sessions are forked by, and older ones that still have some.
 
 A keeper's template holds packages as they were when it was loaded. When packages were installed or removed since, as
-by ``%rpc_pip``, the next session gets a fresh keeper; the older one ends with its last session.
+by ``%rpc_pip``, the next session gets a fresh keeper; the older one ends with its last session. So do the keepers of
+an earlier supervisor of this server, which this one has taken over.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rpc_magic.errors import RpcMagicError
+from rpc_magic.runtime.processes import start_time
+from rpc_magic.server.adoption import TakenKeeper, station
 from rpc_magic.server.keeperlink import KeeperLink
+from rpc_magic.transport.packets import PacketSocket
 from rpc_magic.wire import internal
 
 __all__ = ["Keepers", "installed_packages"]
@@ -70,7 +74,8 @@ class Keepers:
         self._renewing = asyncio.Lock()
         self._links: set[KeeperLink] = set()
         self._pids: set[int] = set()
-        self.newest = self._add(*first)
+        self._identity = self._url = ""
+        self.newest = self._start_talking(*first)
 
     async def current(self) -> KeeperLink:
         """Return a keeper whose packages are those that are installed now."""
@@ -85,25 +90,42 @@ class Keepers:
         log.info("packages were installed or removed: new sessions get a fresh keeper")
         older = self.newest
         try:
-            fresh = self._add(*self._start())
+            fresh = self._start_talking(*self._start())
             await asyncio.shield(fresh.ready)
         except (OSError, RpcMagicError):
             log.exception("a fresh keeper could not be started, the older one goes on")
             return
         self.newest = fresh
-        self._let_go(older)
+        self.let_go(older)
 
-    def _add(self, pid: int, sock: socket.socket) -> KeeperLink:
-        link = KeeperLink(sock, lambda message: self._exited(link, message), lambda: self._gone(link))
+    def settle(self, identity: str, url: str) -> None:
+        """Have all keepers wait for a supervisor that comes after this one; see `rpc_magic.server.adoption`."""
+        self._identity, self._url = identity, url
+        for link in self._links:
+            link.settle(station(identity, link.pid), url)
+
+    def adopt(self, taken: TakenKeeper) -> KeeperLink:
+        """Go on with a keeper that was taken over."""
+        link = self._add(taken.pid, taken.packets)
+        link.ready.set_result(taken.versions)
+        return link
+
+    def _start_talking(self, pid: int, sock: socket.socket) -> KeeperLink:
+        return self._add(pid, PacketSocket(sock))
+
+    def _add(self, pid: int, packets: PacketSocket) -> KeeperLink:
+        link = KeeperLink(packets, pid, lambda message: self._exited(link, message), lambda: self._gone(link))
         self._links.add(link)
         self._pids.add(pid)
+        if self._identity:
+            link.settle(station(self._identity, pid), self._url)
         return link
 
     def _exited(self, link: KeeperLink, message: internal.Exited) -> None:
         self._on_exit(message)
-        self._let_go(link)
+        self.let_go(link)
 
-    def _let_go(self, link: KeeperLink) -> None:
+    def let_go(self, link: KeeperLink) -> None:
         """End an older keeper that has no session any more."""
         if link is not self.newest and not link.has_workers:
             link.end_all()
@@ -126,7 +148,7 @@ class Keepers:
             try:
                 is_gone = os.waitpid(pid, os.WNOHANG)[0] != 0
             except ChildProcessError:
-                is_gone = True
+                is_gone = not start_time(pid)  # one that was taken over is another process's child
             if is_gone:
                 self._pids.discard(pid)
         return not self._pids

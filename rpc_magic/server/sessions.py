@@ -28,6 +28,7 @@ from typing import Protocol
 import psutil
 
 from rpc_magic.errors import RpcMagicError
+from rpc_magic.server.adoption import TakenKeeper
 from rpc_magic.server.keeperlink import KeeperLink, WorkerHandle
 from rpc_magic.server.keepers import Keepers
 from rpc_magic.settings import ServerSettings, WireLimits
@@ -183,7 +184,8 @@ class SessionTable:
         name = request.session
         if not name:
             self._private += 1
-            name = f"private-{self._private}"
+            while (name := f"private-{self._private}") in self._names:  # that of an adopted one
+                self._private += 1
         session = Session(name, not request.session, secrets.token_bytes(16), time.monotonic())
         self._sessions[session.ticket] = self._names[name] = session
         client = request.client
@@ -204,6 +206,33 @@ class SessionTable:
     def _hold(self, session: Session, holder: Holder) -> None:
         session.holder, session.held_since = holder, time.monotonic()
         session.client_id, session.title = holder.client_id, holder.title
+        if session.keeper is not None:
+            session.keeper.remember(
+                session.ticket,
+                internal.SessionFacts(
+                    session.name, session.is_private, session.client_id, session.title, session.began
+                ),
+            )
+
+    def adopt(self, taken: TakenKeeper) -> int:
+        """Go on with the sessions of an earlier supervisor's keeper; return how many there are."""
+        keeper = self.keepers.adopt(taken)
+        for living, link, page in taken.living:
+            facts = living.facts or internal.SessionFacts(
+                "", is_private=True, client=b"", title="", began=0.0
+            )
+            session = Session(facts.name, facts.is_private, living.ticket, facts.began, "alive")
+            session.worker, session.keeper = keeper.hold(living.ticket, living.pid, link, page), keeper
+            session.client_id, session.title, session.left_at = facts.client, facts.title, time.monotonic()
+            self._sessions[session.ticket] = self._names[session.name] = session
+            if living.facts is None:
+                self._tell_end(session)  # no client has ever known of it
+        for exited in taken.ended:
+            self._note_end(
+                exited.ticket, control.SessionEnded("", exited.ticket, exited.cause, exited.last_words)
+            )
+        self.keepers.let_go(keeper)
+        return len(taken.living)
 
     # ------------------------------------------------------------ while it lives
 
@@ -311,12 +340,15 @@ class SessionTable:
             return
         cause = session.end_reason or message.cause
         ended = control.SessionEnded(session.name, session.ticket, cause, message.last_words)
-        self._ended[session.ticket] = ended
-        if len(self._ended) > _REMEMBERED:
-            del self._ended[next(iter(self._ended))]
+        self._note_end(session.ticket, ended)
         if session.holder is not None:
             session.holder.say(ended)
         self._forget(session)
+
+    def _note_end(self, ticket: bytes, ended: control.SessionEnded) -> None:
+        self._ended[ticket] = ended
+        if len(self._ended) > _REMEMBERED:
+            del self._ended[next(iter(self._ended))]
 
     def _forget(self, session: Session) -> None:
         session.state = "ended"

@@ -18,12 +18,13 @@ import psutil
 
 from rpc_magic.errors import ConnectError, RpcMagicError
 from rpc_magic.runtime import records, tokens
-from rpc_magic.runtime.addresses import Address
+from rpc_magic.runtime.addresses import Address, parse_address
 from rpc_magic.runtime.folders import private_folder, runtime_folder
 from rpc_magic.runtime.launch import SupervisorConfig, environment
 from rpc_magic.runtime.processes import machine_id, python_tag, start_time, user_name
 from rpc_magic.runtime.versions import own_versions
 from rpc_magic.server.admission import Admission
+from rpc_magic.server.adoption import TakenKeeper, find_keepers
 from rpc_magic.server.clients import ClientConnection, connect_client
 from rpc_magic.server.keepers import Keepers, Start
 from rpc_magic.server.listening import listen
@@ -143,6 +144,15 @@ class Supervisor:
                 self.sessions.pass_socket(hello.ticket, hello.role, hello.client, hello.resume, sock.fileno())
 
     # ------------------------------------------------------------ its life
+
+    def adopt(self, keepers: list[TakenKeeper]) -> None:
+        """Go on with the sessions of an earlier supervisor of this server, and see to it that a later one can."""
+        if self.sessions is None or not self._settings.orphan_seconds:
+            return
+        self.sessions.keepers.settle(_identity(self.config, self.address.url), self.address.url)
+        count = sum(map(self.sessions.adopt, keepers))
+        if count:
+            log.info("%d sessions of an earlier server go on", count)
 
     async def serve(self) -> None:
         """Serve until told to end."""
@@ -295,7 +305,7 @@ def run(text: str, keeper: tuple[int, socket.socket] | None, start_keeper: Start
         token, token_file = _find_token(config)
         if config.name:
             _check_free(records.check_name(config.name))
-        listener, address = listen(config.url)
+        listener, address, keepers = _listen_again(config)
         program = PacketSocket.from_descriptor(config.program_fd) if config.program_fd >= 0 else None
         if config.expose:
             program = _start_program(config)
@@ -305,10 +315,33 @@ def run(text: str, keeper: tuple[int, socket.socket] | None, start_keeper: Start
         return 2
 
     async def main() -> None:
-        await Supervisor(config, listener, address, token, token_file, keeper, start_keeper, program).serve()
+        supervisor = Supervisor(config, listener, address, token, token_file, keeper, start_keeper, program)
+        supervisor.adopt(keepers)
+        await supervisor.serve()
 
     asyncio.run(main())
     return 0
+
+
+def _identity(config: SupervisorConfig, url: str) -> str:
+    """Return by what a later supervisor is known to be the same server."""
+    return config.name or url
+
+
+def _listen_again(config: SupervisorConfig) -> tuple[socket.socket, Address, list[TakenKeeper]]:
+    """Listen, and take over what an earlier supervisor of this server has left; open ports are its ports again."""
+    keepers: list[TakenKeeper] = []
+    url = parse_address(config.url).url
+    may_adopt = config.sessions and config.orphan_seconds
+    if may_adopt and config.name and url.endswith(":0"):
+        keepers = find_keepers(config.name)
+        for keeper in keepers:
+            with contextlib.suppress(ConnectError):
+                return *listen(keeper.url), keepers
+    listener, address = listen(url)
+    if may_adopt and not keepers:
+        keepers = find_keepers(_identity(config, address.url))
+    return listener, address, keepers
 
 
 def _check_free(name: str) -> None:

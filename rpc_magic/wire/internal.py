@@ -18,6 +18,19 @@ class Internal(msgspec.Struct, frozen=True, array_like=True, tag_field="t"):
     """Base of everything that is said between a server's processes."""
 
 
+class SessionFacts(msgspec.Struct, frozen=True, array_like=True):
+    """What a supervisor that comes later has to know of a session.
+
+    `client` and `title` are those of the client that had it last; `began` is CLOCK_MONOTONIC, in seconds.
+    """
+
+    name: str
+    is_private: bool
+    client: bytes
+    title: str
+    began: float
+
+
 # ---------------------------------------------------------------- supervisor to keeper
 
 
@@ -43,6 +56,20 @@ class EndWorker(Internal, tag=2, frozen=True):
 
 class EndAll(Internal, tag=3, frozen=True):
     """End all workers, then yourself."""
+
+
+class Settle(Internal, tag=4, frozen=True):
+    """Wait at the Unix socket `path` for a supervisor that comes after this one; the server's address is `url`."""
+
+    path: str
+    url: str
+
+
+class Remember(Internal, tag=5, frozen=True):
+    """Keep this for a supervisor that comes later."""
+
+    ticket: bytes
+    facts: SessionFacts
 
 
 # ---------------------------------------------------------------- keeper to supervisor
@@ -81,6 +108,24 @@ class ProgramReady(Internal, tag=14, frozen=True):
     """Exposing program to supervisor: its functions are registered."""
 
     names: tuple[str, ...]
+
+
+class Living(Internal, tag=15, frozen=True):
+    """Keeper to a supervisor that comes later: a worker lives. Descriptors: as of `Forked`.
+
+    `facts` is None when the earlier supervisor ended before it gave the session to a client.
+    """
+
+    ticket: bytes
+    pid: int
+    facts: SessionFacts | None = None
+
+
+class Adopted(Internal, tag=16, frozen=True):
+    """Keeper to a supervisor that comes later: all has been told. `pid` is the keeper's, `url` what `Settle` said."""
+
+    pid: int
+    url: str
 
 
 # ---------------------------------------------------------------- supervisor to worker and exposing program
@@ -133,11 +178,15 @@ AnyInternal = (
     Fork
     | EndWorker
     | EndAll
+    | Settle
+    | Remember
     | KeeperReady
     | Forked
     | ForkFailed
     | Exited
     | ProgramReady
+    | Living
+    | Adopted
     | Adopt
     | Drained
     | SyncOutput

@@ -2,7 +2,8 @@
 
 ``python -m rpc_magic.worker.keeper DESCRIPTOR CONFIG``. One thread, no user code. It drains the workers' file
 descriptors 1 and 2, so that no worker blocks on its own pipe and its last words survive it; it learns how each
-worker ended, and ends all that a worker left behind. Without a supervisor it goes on for a stated time.
+worker ended, and ends all that a worker left behind. Without a supervisor it goes on for a stated time, and waits at
+its station for one that comes later: that one is told of the workers that live and of those that ended meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import signal
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -22,10 +24,14 @@ from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.packets import PacketSocket, close_all
 from rpc_magic.wire import internal
 from rpc_magic.worker.kept import KeptWorker, WorkerEnds
+from rpc_magic.worker.station import Station, leave_pipes
 from rpc_magic.worker.system import become_subreaper
 from rpc_magic.worker.template import Template
 
 __all__ = ["Keeper", "main"]
+
+_REMEMBERED = 256
+"""Workers that ended while there was no supervisor, and of which it is known how."""
 
 
 class Keeper:
@@ -47,6 +53,8 @@ class Keeper:
         self._selector = selectors.DefaultSelector()
         self._deadline = float("inf")  # of a life without supervisor
         self._is_ending = False
+        self._station: Station | None = None
+        self._deaths: deque[internal.Exited] = deque(maxlen=_REMEMBERED)
         self._watch(supervisor.fileno(), self._hear_supervisor)
         if watch_pid:
             try:
@@ -66,6 +74,12 @@ class Keeper:
             is_waiting = any(worker.is_ending for worker in self._workers.values())
             for key, _ in self._selector.select(0.05 if is_waiting else min(wait, 3600.0)):
                 key.data()
+        if self._station is not None:
+            self._station.remove()
+
+    def greet(self) -> None:
+        """Say that the template is loaded."""
+        self._say(internal.KeeperReady(self._template.versions))
 
     def end_all(self) -> None:
         """End all workers, then the loop."""
@@ -104,6 +118,47 @@ class Keeper:
                     self._workers[ticket].end()
             case internal.EndAll():
                 self.end_all()
+            case internal.Settle(path, url):
+                self._settle(path, url)
+            case internal.Remember(ticket, facts):
+                if ticket in self._workers:
+                    self._workers[ticket].facts = facts
+
+    def _settle(self, path: str, url: str) -> None:
+        """Wait at `path` for a supervisor that comes later."""
+        if self._station is not None and self._station.path == path:
+            self._station.url = url
+            return
+        try:
+            self._station = Station(path, url)
+        except OSError as error:
+            print(  # noqa: T201 - it goes where the server's log goes
+                f"rpc_magic: the sessions of this server will end with it: {path}: {error.strerror}",
+                file=sys.stderr,
+            )
+            return
+        self._watch(self._station.fileno(), self._meet)
+
+    def _meet(self) -> None:
+        """Somebody has come to the station: a new supervisor, when the earlier one is gone."""
+        newcomer = self._station.accept() if self._station is not None else None
+        if newcomer is None:
+            return
+        while self._supervisor is not None and self._supervisor.wait(0):
+            self._hear_supervisor()
+        if self._supervisor is not None or self._is_ending:
+            newcomer.close()
+            return
+        self._supervisor, self._deadline = newcomer, float("inf")
+        self._watch(newcomer.fileno(), self._hear_supervisor)
+        self.greet()
+        for worker in self._workers.values():
+            living = internal.Living(worker.ticket, worker.pid, worker.facts)
+            self._say(living, (worker.link_fd, worker.page_fd))
+        for death in self._deaths:
+            self._say(death)
+        assert self._station is not None
+        self._say(internal.Adopted(os.getpid(), self._station.url))
 
     def _lose_supervisor(self) -> None:
         if self._supervisor is None:
@@ -111,7 +166,8 @@ class Keeper:
         self._selector.unregister(self._supervisor.fileno())
         self._supervisor.close()
         self._supervisor = None
-        if not self._workers:
+        leave_pipes()
+        if not self._workers and not self._deaths:
             self._is_ending = True
         self._deadline = time.monotonic() + self._settings.orphan_seconds
 
@@ -134,11 +190,16 @@ class Keeper:
 
     def _worker_exited(self, worker: KeptWorker, ends: WorkerEnds) -> None:
         del self._workers[worker.ticket]
-        self._say(internal.Exited(worker.ticket, worker.pid, ends.cause, ends.last_words))
+        exited = internal.Exited(worker.ticket, worker.pid, ends.cause, ends.last_words)
+        self._say(exited)
+        if self._supervisor is None:
+            self._deaths.append(exited)
 
     def _close_in_child(self) -> None:
         """In a fresh child: let go of everything that is the keeper's."""
         self._selector.close()
+        if self._station is not None:
+            self._station.close()
         if self._supervisor is not None:
             self._supervisor.close()
         for worker in self._workers.values():
@@ -158,7 +219,7 @@ def main() -> int:
     template = Template.load()
     settings = ServerSettings(orphan_seconds=config.orphan_seconds)
     keeper = Keeper(supervisor, template, settings, config.watch_pid)
-    keeper._say(internal.KeeperReady(template.versions))  # noqa: SLF001 - its own main
+    keeper.greet()
     keeper.run()
     return 0
 

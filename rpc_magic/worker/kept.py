@@ -45,6 +45,7 @@ class KeptWorker:
         page_fd: its status page.
         on_exit: called once, when it has ended and its descendants have been ended.
         known: gives the ids of all processes that the keeper has forked and that live.
+        facts: what a supervisor that comes later has to know of the session.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class KeptWorker:
         self.link_fd, self.page_fd, out, err = descriptors
         self.on_exit: Callable[[KeptWorker, WorkerEnds], None] = lambda *_: None
         self.known: Callable[[], set[int]] = set
+        self.facts: internal.SessionFacts | None = None
         self._pipes = {out: 1, err: 2}
         self._own: PacketSocket | None = own
         self._page = StatusPage(self.page_fd)

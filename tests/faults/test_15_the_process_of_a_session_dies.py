@@ -63,3 +63,5 @@ def test_death_while_the_connection_is_cut(server: Server, proxy: Proxy, tmp_pat
         with pytest.raises(errors.SessionDiedError, match="status 7"):
             call.result(30)
         assert conn.state == "died"
+        conn.restart()
+        assert conn.call(abs, -1) == 1

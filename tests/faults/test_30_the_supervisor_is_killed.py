@@ -1,0 +1,152 @@
+"""Row 30: the supervisor is killed; its sessions live on, and a server that is started again goes on with them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checks import Server, serving, unharmed
+from live import SECONDS, all_gone, eventually, family, is_alive
+
+import rpc_magic
+from rpc_magic import errors
+
+CELL = """
+import pathlib, time
+print("begun")
+while not pathlib.Path('{go}').exists():
+    time.sleep(0.01)
+runs = runs + 1
+print("ended")
+runs
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server of its own, under a name, by which it finds its sessions again."""
+    with serving(tmp_path, "--port", "0", "--name", "phoenix") as one:
+        yield one
+
+
+def kill(server: Server) -> set[int]:
+    """Kill the supervisor alone; return its keeper and workers."""
+    others = family(server.process.pid) - {server.process.pid}
+    server.process.kill()
+    server.process.wait()
+    return others
+
+
+def test_a_running_cell_goes_on(server: Server, tmp_path: Path) -> None:
+    """It runs once, its output and value come, variables are there, queued calls follow; nobody is told of an error."""
+    url, go = server.url, tmp_path / "go"
+    with rpc_magic.connect(url) as private, rpc_magic.connect(url, session="train") as conn:
+        private.push(mine=5)
+        conn.push(runs=0)
+        worker = conn.info().worker_pid
+        shown: list[str] = []
+        values: list[object] = []
+
+        def run() -> None:
+            result = conn.run(
+                CELL.format(go=go), on_output=lambda message: shown.append(getattr(message, "text", ""))
+            )
+            values.append(result.value)
+
+        cell = threading.Thread(target=run)
+        cell.start()
+        eventually(lambda: "begun" in "".join(shown))
+        queued = conn.submit(abs, -7)
+        others = kill(server)
+        eventually(lambda: conn.state == "reconnecting" and private.state == "reconnecting")
+        assert all(is_alive(pid) for pid in others)
+        server.start()
+        assert server.url == url, "the earlier server's port, as it is free"
+        eventually(lambda: conn.state == private.state == "attached")
+        with unharmed(server):
+            go.touch()
+            cell.join(SECONDS)
+            assert values == [1]
+            assert queued.result(SECONDS) == 7
+            assert "".join(shown) == "begun\nended\n"
+            assert conn.pull("runs") == 1
+            assert private.pull("mine") == 5
+            assert conn.info().worker_pid == worker
+            assert "2 sessions of an earlier server go on" in server.log
+
+
+def test_what_ends_meanwhile(server: Server, tmp_path: Path) -> None:
+    """The keeper knows how a worker ended while there was no server; a call that ended meanwhile has its result."""
+    go = tmp_path / "go"
+
+    def wait_and(do) -> object:
+        import pathlib
+        import time
+
+        while not pathlib.Path(go).exists():
+            time.sleep(0.01)
+        return do()
+
+    with rpc_magic.connect(server.url) as dies, rpc_magic.connect(server.url) as lives:
+        death = dies.submit(wait_and, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        result = lives.submit(wait_and, lambda: "done")
+        eventually(lambda: dies.info().state == lives.info().state == "busy")
+        worker = dies.info().worker_pid
+        kill(server)
+        go.touch()
+        all_gone({worker})
+        server.start()
+        with pytest.raises(errors.SessionDiedError, match="SIGKILL"):
+            death.result(SECONDS)
+        assert result.result(SECONDS) == "done"
+        dies.restart()
+        with unharmed(server):
+            assert dies.call(abs, -3) == 3
+
+
+def test_killed_again_and_ended(server: Server) -> None:
+    """Adopted sessions survive the next kill too; a server that is told to end ends them all."""
+    with rpc_magic.connect(server.url, session="kept") as conn:
+        conn.push(x=1)
+        pids = set()
+        for _ in range(2):
+            pids |= kill(server)
+            server.start()
+            eventually(lambda: conn.state == "attached" and conn.info().state == "idle")
+            assert conn.pull("x") == 1
+        with rpc_magic.connect(server.url, session="new") as other:
+            assert other.call(abs, -2) == 2
+        pids |= family(server.process.pid)
+    server.stop()
+    all_gone(pids)
+    folder = Path(os.environ["RPC_MAGIC_RUNTIME_DIR"])
+    assert not list(folder.glob("keeper-*")), "no socket is left"
+    server.start()
+
+
+def test_a_server_that_never_returns(tmp_path: Path) -> None:
+    """Its workers end after the stated time."""
+    with serving(tmp_path, "--port", "0", "--orphan-ttl", "1") as server:
+        with rpc_magic.connect(server.url, session="orphan") as conn:
+            conn.submit(lambda: __import__("time").sleep(600))
+            eventually(lambda: conn.info().state == "busy")
+            all_gone(kill(server))
+        server.start()
+
+
+def test_another_server_takes_nothing(server: Server, tmp_path: Path) -> None:
+    """A server under another name leaves the sessions alone, and one that lives keeps its keeper."""
+    with rpc_magic.connect(server.url, session="own") as conn:
+        conn.push(x=2)
+        kill(server)
+        folder = tmp_path / "other"
+        folder.mkdir()
+        with serving(folder, "--port", "0", "--name", "other") as other:
+            assert "go on" not in other.log
+        server.start()
+        eventually(lambda: conn.state == "attached" and conn.info().state == "idle")
+        assert conn.pull("x") == 2

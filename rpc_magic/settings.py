@@ -53,6 +53,7 @@ class ServerSettings:
     Attributes:
         handshake_seconds: from accept to the end of the handshake, in total.
         unproved: connections that may be in their handshake at once; one more closes the oldest.
+        unproved_bytes: bytes that may come under TLS before the proof; its own hello takes one or two thousand.
         sessions: sessions at once.
         vanished_seconds: a private session lives this long after its client vanished.
         session_ttl: a named session without a client lives this long while idle, in seconds.
@@ -65,6 +66,7 @@ class ServerSettings:
 
     handshake_seconds: float = 10.0
     unproved: int = 256
+    unproved_bytes: int = 32 * KIB
     sessions: int = 64
     vanished_seconds: float = 600.0
     session_ttl: float = 24 * 3600.0

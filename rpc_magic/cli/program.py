@@ -31,8 +31,7 @@ examples:
   rpc-magic serve --expose mymodule           with the public functions of mymodule.py callable by name
   rpc-magic serve --expose mymodule --no-sessions --arguments data
                                               nothing but those functions, on plain data: no code from clients
-
-From another machine, use an SSH tunnel: ssh -L 8000:localhost:8000 HOST
+  rpc-magic serve --host 0.0.0.0              for other machines too, with TLS; connect to the URL that it prints
 """
 _DEMO_EXAMPLES = """\
 examples:
@@ -93,6 +92,15 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
     add("--host", help="address to listen at, on this machine (default: 127.0.0.1)")
     add("--port", type=_port, help="port to listen at, 0 for a free one (default: 8000)")
     add("--unix", metavar="PATH", help="listen on a Unix socket instead")
+    add("--tls", action="store_true", help="use TLS at a loopback address too; beyond, it is always used")
+    add("--no-tls", action="store_true", help="use no TLS; refused where other machines can connect")
+    add(
+        "--tls-cert",
+        default="",
+        metavar="F",
+        help="a certificate of one's own (PEM) instead of one made here",
+    )
+    add("--tls-key", default="", metavar="F", help="its private key (PEM), if that is not in the same file")
     add("--name", default="", help="name by which clients on this machine find the server")
     add(
         "--expose",

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from rpc_magic.errors import ConnectError, RpcMagicError
+from rpc_magic.errors import RpcMagicError
 from rpc_magic.runtime import launch, records, tokens
-from rpc_magic.runtime.addresses import parse_address
+from rpc_magic.runtime.addresses import is_loopback, parse_address
 
 __all__ = ["configuration", "run"]
 
@@ -27,12 +27,15 @@ def configuration(options: argparse.Namespace) -> launch.SupervisorConfig:
         raise RpcMagicError("--no-sessions leaves nothing to serve; name functions with --expose MODULE")
     if options.name:
         records.check_name(options.name)
-    if options.token_file:
-        tokens.read_token(Path(options.token_file).expanduser())
+    if stated := options.token_file or os.environ.get(tokens.TOKEN_FILE_VARIABLE):
+        tokens.read_token(Path(stated).expanduser())
+    _check_tls(options)
     return launch.SupervisorConfig(
         url=_url(options),
+        tls_cert=_file(options.tls_cert),
+        tls_key=_file(options.tls_key),
         name=options.name,
-        token_file=str(Path(options.token_file).expanduser().resolve()) if options.token_file else "",
+        token_file=_file(options.token_file),
         sessions=not options.no_sessions,
         plain_arguments=options.arguments == "data",
         expose=tuple(options.expose),
@@ -52,14 +55,34 @@ def _url(options: argparse.Namespace) -> str:
             )
         return f"unix://{Path(options.unix).expanduser().absolute()}"
     host = options.host or _HOST
-    url = f"tcp://{f'[{host}]' if ':' in host else host}:{_PORT if options.port is None else options.port}"
-    try:
-        return parse_address(url).url
-    except ConnectError:
+    is_beyond = not is_loopback(host)
+    if options.no_tls and is_beyond:
         raise RpcMagicError(
-            f"cannot listen at {host}: serving beyond this machine needs TLS, which is not built yet; leave out "
-            "--host, and reach the server from elsewhere through an SSH tunnel (ssh -L 8000:localhost:8000 HOST)"
-        ) from None
+            f"--no-tls: {host} can be reached from other machines, and a server that can uses TLS; leave out --no-tls, "
+            f"or --host to listen at {_HOST}"
+        )
+    is_secure = is_beyond or options.tls or options.tls_cert
+    place = f"{f'[{host}]' if ':' in host else host}:{_PORT if options.port is None else options.port}"
+    return parse_address(f"{'rpc' if is_secure else 'tcp'}://{place}").url
+
+
+def _check_tls(options: argparse.Namespace) -> None:
+    """Check that what is said of TLS fits together."""
+    has_own = options.tls_cert or options.tls_key
+    if options.no_tls and (options.tls or has_own):
+        raise RpcMagicError(
+            "--no-tls goes with neither --tls nor --tls-cert and --tls-key; leave out one of them"
+        )
+    if options.tls_key and not options.tls_cert:
+        raise RpcMagicError("--tls-key names the key of a certificate; name that too, with --tls-cert")
+    if options.unix is not None and (options.tls or has_own):
+        raise RpcMagicError(
+            "a Unix socket does not leave this machine and needs no TLS; leave out --tls, or --unix"
+        )
+
+
+def _file(text: str) -> str:
+    return str(Path(text).expanduser().resolve()) if text else ""
 
 
 def _folder(text: str) -> str:

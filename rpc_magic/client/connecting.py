@@ -30,9 +30,10 @@ def connect(
     """Connect to a server.
 
     Args:
-        url: ``localhost:8000``, ``tcp://127.0.0.1:8000``, ``unix:///path.sock``, or the name of a server on this
-            machine. None takes an embedded server: another process on this machine, one for each client process,
-            shared by its connections and ended with it.
+        url: ``rpc://host:8000/?fp=...`` or ``host:8000`` (TLS), ``localhost:8000`` or ``tcp://127.0.0.1:8000``
+            (plain, on this machine), ``unix:///path.sock``, or the name of a server on this machine. None takes an
+            embedded server: another process on this machine, one for each client process, shared by its connections
+            and ended with it.
         token: 64 hexadecimal digits. For servers of this user on this machine it is found by itself.
         token_file: a file that holds the token, mode 0600.
         session: name of a session that outlives the connection; None for a private one, which ends with it.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 
 from rpc_magic.errors import AuthenticationError, ConnectError, ProtocolError
-from rpc_magic.runtime.addresses import Address
+from rpc_magic.runtime.addresses import Address, is_loopback
 from rpc_magic.transport.keepalive import keep_alive
+from rpc_magic.transport.pump import start_pump
+from rpc_magic.transport.tls import TlsEnd, client_context
 from rpc_magic.wire.handshake import (
     CHALLENGE_SIZE,
     VERDICT_SIZE,
@@ -21,6 +24,8 @@ __all__ = ["check_listening", "dial"]
 
 _NO_TICKET = bytes(16)
 _LOOK_SECONDS = 2.0
+_PIECE = 1 << 14
+_WELL = "Is it an rpc_magic server, and is it well?"
 
 
 def dial(
@@ -50,24 +55,30 @@ def dial(
     url = address.url
     sock = _connect(address, deadline)
     try:
-        handshake = ClientHandshake(url, token, role, client, ticket, resume)
+        binding = b""
+        if address.scheme == "rpc":
+            sock, binding = _secure(sock, address, deadline)
+        handshake = ClientHandshake(url, token, role, client, ticket, resume, binding)
         sock.sendall(handshake.hello)
         sock.sendall(handshake.proof(_receive(sock, CHALLENGE_SIZE, deadline)))
         verdict = read_verdict(_receive(sock, VERDICT_SIZE, deadline))
     except AuthenticationError:
         sock.close()
         raise
-    except (TimeoutError, EOFError) as error:
+    except TimeoutError as error:
         sock.close()
-        reason = (
-            "the server did not answer in time"
-            if isinstance(error, TimeoutError)
-            else "it closed the connection"
-        )
-        raise ConnectError(url, reason, "Is it an rpc_magic server, and is it well?") from error
+        raise ConnectError(url, "the server did not answer in time", _WELL) from error
+    except (EOFError, ConnectionResetError) as error:
+        sock.close()
+        hint = f"{_WELL} One that uses TLS is reached by the rpc:// URL that it prints."
+        raise ConnectError(url, "it closed the connection", hint) from error
     except ProtocolError as error:
         sock.close()
         raise ConnectError(url, str(error), "Check the address.") from error
+    except ssl.SSLError as error:
+        sock.close()
+        reason = "what answers there does not speak TLS 1.3"
+        raise ConnectError(url, reason, "Is it an rpc_magic server, and does it use TLS?") from error
     except OSError as error:
         sock.close()
         raise ConnectError(url, f"the connection broke: {error.strerror or error}") from error
@@ -101,45 +112,69 @@ def check_listening(address: Address) -> None:
 
 def _connect(address: Address, deadline: float) -> socket.socket:
     url = address.url
-    family = (
-        socket.AF_UNIX
-        if address.scheme == "unix"
-        else socket.AF_INET6
-        if ":" in address.host
-        else socket.AF_INET
-    )
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    seconds = max(0.001, deadline - time.monotonic())
     try:
-        sock.settimeout(max(0.001, deadline - time.monotonic()))
-        sock.connect(address.path if address.scheme == "unix" else (address.host, address.port))
+        if address.scheme == "unix":
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                sock.settimeout(seconds)
+                sock.connect(address.path)
+            except BaseException:
+                sock.close()
+                raise
+            return sock
+        sock = socket.create_connection((address.host, address.port), seconds)
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        sock.close()
         raise ConnectError(
             url,
             "no server listens there",
             "Start one with: rpc-magic serve, or see which run: rpc-magic sessions.",
         ) from error
     except TimeoutError as error:
-        sock.close()
         raise ConnectError(url, "nothing answered in time") from error
     except OSError as error:
-        sock.close()
         raise ConnectError(url, error.strerror or str(error)) from error
-    if sock.family != socket.AF_UNIX:
-        keep_alive(sock)
+    if address.scheme == "tcp" and not is_loopback(sock.getpeername()[0]):
+        sock.close()  # its name has come to mean another machine
+        raise ConnectError(url, f"{address.host} is not this machine", "Leave out tcp:// to use TLS.")
+    keep_alive(sock)
     return sock
+
+
+def _secure(sock: socket.socket, address: Address, deadline: float) -> tuple[socket.socket, bytes]:
+    """Go through the handshake of TLS; return the plain socket that stands for the connection, and its binding."""
+    tls = TlsEnd(client_context(), is_server=False)
+    while not tls.shake_hands():
+        sock.sendall(tls.data_to_send())
+        tls.receive(_receive_some(sock, _PIECE, deadline))
+    sock.sendall(tls.data_to_send())
+    binding = tls.peer_hash()
+    if address.fingerprint and binding.hex() != address.fingerprint:
+        raise AuthenticationError(
+            address.url,
+            f"the server's certificate has another fingerprint, {binding.hex()}",
+            "If the server was given a new key, use the URL that it prints now; if not, somebody else has answered "
+            "in its place.",
+        )
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return start_pump(tls, sock), binding
 
 
 def _receive(sock: socket.socket, size: int, deadline: float) -> bytes:
     """Receive exactly `size` bytes."""
     data = b""
     while len(data) < size:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        sock.settimeout(left)
-        more = sock.recv(size - len(data))
-        if not more:
-            raise EOFError
-        data += more
+        data += _receive_some(sock, size - len(data), deadline)
+    return data
+
+
+def _receive_some(sock: socket.socket, size: int, deadline: float) -> bytes:
+    """Receive at least a byte, and at most `size`."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    sock.settimeout(left)
+    data = sock.recv(size)
+    if not data:
+        raise EOFError
     return data

@@ -12,7 +12,7 @@ import platformdirs
 
 from rpc_magic.errors import RpcMagicError
 
-__all__ = ["private_folder", "runtime_folder", "socket_path"]
+__all__ = ["private_folder", "runtime_folder", "socket_path", "state_folder"]
 
 _SOCKET_PATH_MAX = 100
 """Bytes of a Unix socket's path that every system takes (sockaddr_un holds 108 on Linux, 104 elsewhere)."""
@@ -37,7 +37,7 @@ def private_folder(path: Path) -> Path:
 
 
 def runtime_folder() -> Path:
-    """Return this user's runtime folder, which holds tokens, sockets and records of servers.
+    """Return this user's runtime folder, which holds sockets and records of the servers that run.
 
     It is `$RPC_MAGIC_RUNTIME_DIR` where that is set, else the platform's place for such things.
 
@@ -52,6 +52,23 @@ def runtime_folder() -> Path:
     # No login manager has made a place of the user's own: one of the temporary folder's.
     base = Path(tempfile.gettempdir(), f"rpc_magic-{os.getuid()}")
     return private_folder(base)
+
+
+def state_folder() -> Path:
+    """Return this user's folder for what outlives a restart of the machine: tokens, keys, servers that are remembered.
+
+    It is `$RPC_MAGIC_RUNTIME_DIR` where that is set, else the platform's place for a program's data; where none can be
+    made, because the user has no home, the runtime folder.
+
+    Raises:
+        RpcMagicError: see `private_folder`.
+    """
+    if os.environ.get("RPC_MAGIC_RUNTIME_DIR"):
+        return runtime_folder()
+    try:
+        return private_folder(platformdirs.user_data_path("rpc_magic", appauthor=False))
+    except OSError:
+        return runtime_folder()
 
 
 def socket_path(name: str) -> Path:

@@ -37,6 +37,8 @@ class SupervisorConfig(msgspec.Struct, frozen=True):
         is_recorded: write a record, by which clients on this machine find the server.
         orphan_seconds, session_ttl: see `ServerSettings`.
         max_sessions: its `sessions`.
+        tls_cert, tls_key: files of a certificate and its key, for an `rpc://` URL; empty takes the user's own, which is
+            made when it is first needed.
     """
 
     url: str
@@ -54,6 +56,8 @@ class SupervisorConfig(msgspec.Struct, frozen=True):
     orphan_seconds: float = 600.0
     session_ttl: float = 24 * 3600.0
     max_sessions: int = 64
+    tls_cert: str = ""
+    tls_key: str = ""
 
 
 def environment() -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rpc_magic.errors import RpcMagicError
 
-__all__ = ["TOKEN_FILE_VARIABLE", "new_token", "parse_token", "read_token", "write_token"]
+__all__ = ["TOKEN_FILE_VARIABLE", "Token", "new_token", "parse_token", "read_token", "write_token"]
 
 TOKEN_FILE_VARIABLE = "RPC_MAGIC_TOKEN_FILE"
 """Environment variable that names a token file; servers and clients read it alike."""
@@ -18,12 +18,21 @@ TOKEN_FILE_VARIABLE = "RPC_MAGIC_TOKEN_FILE"
 _DIGITS = re.compile(r"[0-9a-fA-F]{64}\Z")
 
 
-def new_token() -> bytes:
-    """Return a fresh token, 32 bytes."""
-    return secrets.token_bytes(32)
+class Token(bytes):
+    """The 32 bytes of a token. Its `repr` does not show them: tracebacks show variables."""
+
+    def __repr__(self) -> str:
+        return "<token>"
+
+    __str__ = __repr__
 
 
-def parse_token(text: str) -> bytes:
+def new_token() -> Token:
+    """Return a fresh token."""
+    return Token(secrets.token_bytes(32))
+
+
+def parse_token(text: str) -> Token:
     """Return the 32 bytes of a token written as 64 hexadecimal digits.
 
     Raises:
@@ -32,10 +41,10 @@ def parse_token(text: str) -> bytes:
     text = text.strip()
     if not _DIGITS.match(text):
         raise RpcMagicError(f"a token has 64 hexadecimal digits; this one has {len(text)} characters")
-    return bytes.fromhex(text)
+    return Token(bytes.fromhex(text))
 
 
-def read_token(path: Path) -> bytes:
+def read_token(path: Path) -> Token:
     """Read a token file.
 
     Raises:

@@ -6,10 +6,14 @@ import asyncio
 import logging
 import os
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
 
 from rpc_magic.errors import ProtocolError
+from rpc_magic.server.certificates import Identity
+from rpc_magic.server.channels import Channel, open_channel
+from rpc_magic.server.strangers import StrangerLog
 from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.keepalive import keep_alive
 from rpc_magic.wire.handshake import (
@@ -31,14 +35,12 @@ log = logging.getLogger(__name__)
 class Admission:
     """Takes accepted connections through their handshake.
 
-    What comes before the proof is read with ``sock_recv`` for exactly its length: not a byte more is taken, so the
-    socket can then be given to another process.
-
     Args:
         tokens: the tokens that are good now.
         settings: limits and times.
         check: says of a proved hello what its verdict is.
-        admit: takes the socket over when the verdict was ADMITTED and has been sent.
+        admit: takes the connection over, as a plain socket, when the verdict was ADMITTED and has been sent.
+        identity: the server's certificate and key; None without TLS.
     """
 
     def __init__(
@@ -47,9 +49,11 @@ class Admission:
         settings: ServerSettings,
         check: Callable[[Hello], Verdict],
         admit: Callable[[Hello, socket.socket], Awaitable[None]],
+        identity: Identity | None = None,
     ) -> None:
-        self._tokens, self._settings = tokens, settings
+        self._tokens, self._settings, self._identity = tokens, settings, identity
         self._check, self._admit = check, admit
+        self._strangers = StrangerLog()
         self._under_way: dict[asyncio.Task[None], None] = {}  # in order of arrival
 
     async def accept_from(self, listener: socket.socket) -> None:
@@ -68,6 +72,7 @@ class Admission:
                 oldest = next(iter(self._under_way))
                 del self._under_way[oldest]
                 oldest.cancel()
+                self._strangers.note("it made room for newer ones")
             task = loop.create_task(self._greet(sock))
             self._under_way[task] = None
             task.add_done_callback(self._forget)
@@ -84,42 +89,32 @@ class Admission:
             if not _is_same_user(sock):
                 return
             async with asyncio.timeout(self._settings.handshake_seconds):
-                hello, verdict = await self._handshake(sock)
-                if verdict is not None:
-                    await asyncio.get_running_loop().sock_sendall(sock, write_verdict(verdict))
-            if hello is not None and verdict is Verdict.ADMITTED:
+                channel = await open_channel(sock, self._identity, self._settings.unproved_bytes)
+                hello, verdict = await self._handshake(channel)
+                await channel.send(write_verdict(verdict))
+            if verdict is Verdict.ADMITTED:
                 keep = True
-                await self._admit(hello, sock)
-        except (TimeoutError, OSError, EOFError):
+                await self._admit(hello, channel.release())
+        except TimeoutError:
+            self._strangers.note(f"it took more than {self._settings.handshake_seconds:g} s")
+        except (ProtocolError, ssl.SSLError):
+            self._strangers.note("it speaks another protocol")
+        except (OSError, EOFError):
             pass
-        except ProtocolError as error:
-            log.info("a connection was closed before its proof: %s", error)
         finally:
             if not keep:
                 sock.close()
 
-    async def _handshake(self, sock: socket.socket) -> tuple[Hello | None, Verdict | None]:
-        start = await _receive(sock, START_SIZE)
+    async def _handshake(self, channel: Channel) -> tuple[Hello, Verdict]:
+        start = await channel.receive(START_SIZE)
         check_start(start)
-        handshake = ServerHandshake(self._tokens)
-        hello, challenge = handshake.challenge(start + await _receive(sock, HELLO_SIZE - START_SIZE))
-        await asyncio.get_running_loop().sock_sendall(sock, challenge)
-        if not handshake.is_proved(await _receive(sock, PROOF_SIZE)):
-            log.warning("a connection with a wrong token was refused")
-            return None, Verdict.REFUSED
+        handshake = ServerHandshake(self._tokens, channel.binding)
+        hello, challenge = handshake.challenge(start + await channel.receive(HELLO_SIZE - START_SIZE))
+        await channel.send(challenge)
+        if not handshake.is_proved(await channel.receive(PROOF_SIZE)):
+            self._strangers.note("it had a wrong token")
+            return hello, Verdict.REFUSED
         return hello, self._check(hello)
-
-
-async def _receive(sock: socket.socket, size: int) -> bytes:
-    """Receive exactly `size` bytes."""
-    loop = asyncio.get_running_loop()
-    data = b""
-    while len(data) < size:
-        more = await loop.sock_recv(sock, size - len(data))
-        if not more:
-            raise EOFError
-        data += more
-    return data
 
 
 def _is_same_user(sock: socket.socket) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -9,9 +10,9 @@ import stat
 from pathlib import Path
 
 from rpc_magic.errors import ConnectError
-from rpc_magic.runtime.addresses import Address, parse_address
+from rpc_magic.runtime.addresses import Address, is_loopback, parse_address
 
-__all__ = ["listen"]
+__all__ = ["listen", "reachable"]
 
 _BACKLOG = 512
 
@@ -36,10 +37,30 @@ def listen(url: str) -> tuple[socket.socket, Address]:
             raise ConnectError(
                 url, f"port {address.port} is taken by another program", "Use --port 0 to get a free one."
             ) from error
-        raise ConnectError(url, f"cannot listen at {url}: {error.strerror}") from error
+        raise ConnectError(url, f"cannot listen at {address.place}: {error.strerror}") from error
+    host, port = sock.getsockname()[:2]
+    if address.scheme == "tcp" and not is_loopback(host):  # its name has come to mean another machine
+        sock.close()
+        raise ConnectError(url, f"{address.host} is not this machine alone", "Leave out tcp:// to use TLS.")
     sock.listen(_BACKLOG)
     sock.setblocking(False)
-    return sock, address._replace(port=sock.getsockname()[1])
+    return sock, address._replace(port=port)
+
+
+def reachable(address: Address) -> Address:
+    """Return the address under which clients find a server that listens at all addresses of its machine."""
+    if address.host not in {"0.0.0.0", "::"}:
+        return address
+    name = socket.gethostname()
+    with contextlib.suppress(OSError):
+        if not is_loopback(name) and socket.getaddrinfo(name, None):
+            return address._replace(host=name)
+    for family, beyond in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        # Nothing is sent: the system says from where it would be.
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((beyond, 9))
+            return address._replace(host=probe.getsockname()[0])
+    return address._replace(host=name)
 
 
 def _listen_unix(address: Address) -> socket.socket:

@@ -19,15 +19,16 @@ import psutil
 from rpc_magic.errors import ConnectError, RpcMagicError
 from rpc_magic.runtime import records, tokens
 from rpc_magic.runtime.addresses import Address, parse_address
-from rpc_magic.runtime.folders import private_folder, runtime_folder
+from rpc_magic.runtime.folders import private_folder, state_folder
 from rpc_magic.runtime.launch import SupervisorConfig, environment
 from rpc_magic.runtime.processes import machine_id, python_tag, start_time, user_name
 from rpc_magic.runtime.versions import own_versions
 from rpc_magic.server.admission import Admission
 from rpc_magic.server.adoption import TakenKeeper, find_keepers
+from rpc_magic.server.certificates import Identity, find_identity
 from rpc_magic.server.clients import ClientConnection, connect_client
 from rpc_magic.server.keepers import Keepers, Start
-from rpc_magic.server.listening import listen
+from rpc_magic.server.listening import listen, reachable
 from rpc_magic.server.sessions import Session, SessionTable
 from rpc_magic.settings import ServerSettings, WireLimits
 from rpc_magic.transport.packets import PacketSocket
@@ -51,6 +52,7 @@ class Supervisor:
         keeper: process id of and socket to the keeper; None without sessions.
         start_keeper: starts another one.
         program: socket to the program that exposes functions, or None.
+        tls: its certificate and key; None without TLS.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class Supervisor:
         keeper: tuple[int, socket.socket] | None,
         start_keeper: Start,
         program: PacketSocket | None,
+        tls: Identity | None,
     ) -> None:
         self.config, self.address = config, address
+        self.url = _url_for_clients(address, tls)
         self.name = config.name or _name_of(address)
         self.cwd = config.cwd or str(Path.home())
         self.clients: set[ClientConnection] = set()
@@ -81,9 +85,9 @@ class Supervisor:
                 self._settings,
                 lambda table: Keepers(keeper, start_keeper, table.worker_exited, self._keeper_gone),
             )
-        self._admission = Admission((token,), self._settings, self._check, self._admit)
+        self._admission = Admission((token,), self._settings, self._check, self._admit, tls)
         self._record = records.ServerRecord(
-            self.name, address.url, os.getpid(), start_time(os.getpid()), token_file
+            self.name, self.url, os.getpid(), start_time(os.getpid()), token_file
         )
 
     # ------------------------------------------------------------ what connections ask
@@ -92,7 +96,7 @@ class Supervisor:
         """Return the greeting of a control connection."""
         return control.Welcome(
             name=self.name,
-            url=self.address.url,
+            url=self.url,
             pid=os.getpid(),
             host=socket.gethostname(),
             user=user_name(),
@@ -165,12 +169,12 @@ class Supervisor:
         if self.config.is_recorded:
             records.write(self._record)
         # Whoever reads this line finds everything in place: the record, and the listening socket.
-        print(self.address.url, flush=True)  # noqa: T201 - the first line is the URL
+        print(self.url, flush=True)  # noqa: T201 - the first line is the URL
         if self.config.watch_pid:
             _leave_pipes()
         accepting = loop.create_task(self._admission.accept_from(self._listener))
         sweeping = loop.create_task(self._sweep())
-        log.info("serving at %s as %s", self.address.url, self.name)
+        log.info("serving at %s as %s, token in %s", self.url, self.name, self._record.token_file or "-")
         try:
             await self._ended.wait()
         finally:
@@ -240,9 +244,14 @@ class Supervisor:
 
 
 def _name_of(address: Address) -> str:
-    if address.scheme == "tcp":
+    if address.scheme != "unix":
         return f"server-{address.port}"
     return "server-" + "".join(c if c.isalnum() else "-" for c in Path(address.path).stem)[:50]
+
+
+def _url_for_clients(address: Address, tls: Identity | None) -> str:
+    """Return the URL under which clients find a server that listens at `address`."""
+    return reachable(address)._replace(fingerprint=tls.hash.hex()).url if tls is not None else address.url
 
 
 def _find_token(config: SupervisorConfig) -> tuple[bytes, str]:
@@ -253,7 +262,7 @@ def _find_token(config: SupervisorConfig) -> tuple[bytes, str]:
     stated = config.token_file or os.environ.get(tokens.TOKEN_FILE_VARIABLE, "")
     if stated:
         return tokens.read_token(Path(stated)), str(Path(stated).resolve())
-    folder = private_folder(runtime_folder() / "tokens")
+    folder = private_folder(state_folder() / "tokens")
     path = folder / f"{config.name or 'default'}.token"
     if not path.exists():
         tokens.write_token(path, tokens.new_token())
@@ -305,6 +314,8 @@ def run(text: str, keeper: tuple[int, socket.socket] | None, start_keeper: Start
         token, token_file = _find_token(config)
         if config.name:
             _check_free(records.check_name(config.name))
+        is_secure = parse_address(config.url).scheme == "rpc"
+        tls = find_identity(config.tls_cert, config.tls_key) if is_secure else None
         listener, address, keepers = _listen_again(config)
         program = PacketSocket.from_descriptor(config.program_fd) if config.program_fd >= 0 else None
         if config.expose:
@@ -315,7 +326,9 @@ def run(text: str, keeper: tuple[int, socket.socket] | None, start_keeper: Start
         return 2
 
     async def main() -> None:
-        supervisor = Supervisor(config, listener, address, token, token_file, keeper, start_keeper, program)
+        supervisor = Supervisor(
+            config, listener, address, token, token_file, keeper, start_keeper, program, tls
+        )
         supervisor.adopt(keepers)
         await supervisor.serve()
 
@@ -331,14 +344,14 @@ def _identity(config: SupervisorConfig, url: str) -> str:
 def _listen_again(config: SupervisorConfig) -> tuple[socket.socket, Address, list[TakenKeeper]]:
     """Listen, and take over what an earlier supervisor of this server has left; open ports are its ports again."""
     keepers: list[TakenKeeper] = []
-    url = parse_address(config.url).url
+    wanted = parse_address(config.url)
     may_adopt = config.sessions and config.orphan_seconds
-    if may_adopt and config.name and url.endswith(":0"):
+    if may_adopt and config.name and wanted.scheme != "unix" and not wanted.port:
         keepers = find_keepers(config.name)
         for keeper in keepers:
             with contextlib.suppress(ConnectError):
                 return *listen(keeper.url), keepers
-    listener, address = listen(url)
+    listener, address = listen(wanted.url)
     if may_adopt and not keepers:
         keepers = find_keepers(_identity(config, address.url))
     return listener, address, keepers

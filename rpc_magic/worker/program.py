@@ -36,7 +36,8 @@ class Server:
     """Exposes functions of this program to clients; sessions too, unless `sessions` is False.
 
     Args:
-        url: where to listen, as ``tcp://127.0.0.1:8000`` or ``unix:///path.sock``; None takes a free port.
+        url: where to listen, as ``tcp://127.0.0.1:8000``, ``unix:///path.sock``, or ``0.0.0.0:8000``, which uses TLS;
+            None takes a free port of this machine.
         token_file: the file of the token that clients must know; None makes one, which clients of this user on
             this machine find by themselves.
         name: the server's name; None takes one from its address.

@@ -28,14 +28,15 @@ def refusal(*args, kind=errors.ConnectError, **kwargs):
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("rpc://example.com:8000", "not built yet"),
-        ("rpc://127.0.0.1:8000/?fp=abc", "not built yet"),
+        ("rpc://127.0.0.1:8000/?fp=abc", "64 hexadecimal digits"),
+        ("rpc://127.0.0.1:8000/?token=abc", "stands fp="),
+        ("rpc://127.0.0.1", "no address"),
         ("ssh://me@host", "not built yet"),
         ("http://localhost:8000", "no address"),
         ("localhost:99999", "no address"),
         ("tcp://localhost", "no address"),
         ("unix://relative/path", "absolute"),
-        ("192.0.2.1:8000", "TLS"),
+        ("tcp://192.0.2.1:8000", "TLS"),
         ("", "no server of that name"),
         ("nosuchserver", "no server of that name"),
         (":", "no address"),

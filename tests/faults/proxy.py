@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from rpc_magic.runtime.addresses import parse_address
+
 __all__ = ["Proxy", "proxied"]
 
 
@@ -59,10 +61,11 @@ class Proxy:
 
     UNLIMITED = 1 << 62
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, url: str) -> None:
+        address = parse_address(url)
+        self._port = address.port
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = address._replace(port=self._listener.getsockname()[1]).url
         self.flows = threading.Event()
         self.flows.set()
         self._schedule: list[tuple[int, int]] = []
@@ -121,7 +124,7 @@ class Proxy:
 @contextmanager
 def proxied(url: str) -> Iterator[Proxy]:
     """Put a proxy before a server."""
-    proxy = Proxy(int(url.rpartition(":")[2]))
+    proxy = Proxy(url)
     try:
         yield proxy
     finally:

@@ -29,6 +29,11 @@ def runtime(tmp_path, monkeypatch):
         ("127.9.9.9:1", Address("tcp", "127.9.9.9", 1)),
         ("[::1]:8000", Address("tcp", "::1", 8000)),
         ("unix:///run/x.sock", Address("unix", path="/run/x.sock")),
+        ("0.0.0.0:80", Address("rpc", "0.0.0.0", 80)),
+        ("192.0.2.1:80", Address("rpc", "192.0.2.1", 80)),
+        ("rpc://127.0.0.1:80", Address("rpc", "127.0.0.1", 80)),
+        ("rpc://lab.example:80/?fp=" + "aB" * 32, Address("rpc", "lab.example", 80, fingerprint="ab" * 32)),
+        ("rpc://[2001:db8::1]:80/", Address("rpc", "2001:db8::1", 80)),
     ],
 )
 def test_addresses(text, address):
@@ -46,7 +51,13 @@ def test_addresses(text, address):
         "tcp://:80",
         "x:y",
         "localhost:65536",
-        "0.0.0.0:80",
+        "tcp://0.0.0.0:80",
+        "tcp://192.0.2.1:80",
+        "tcp://127.0.0.1:80/?fp=" + "ab" * 32,
+        "rpc://127.0.0.1:80/?fp=" + "ab" * 31,
+        "rpc://127.0.0.1:80/?fp=",
+        "rpc://127.0.0.1:80/?pf=" + "ab" * 32,
+        "rpc:///run/x.sock",
         "unix://host/x",
         "a b:1",
         "é:1",
@@ -147,3 +158,23 @@ def test_runtime_is_light():
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "[]\n"
     )
+
+
+def test_state_folder(tmp_path, monkeypatch, runtime):
+    """What outlives a restart lies with the user's data; where no folder can be made there, beside what does not."""
+    assert folders.state_folder() == runtime
+    monkeypatch.delenv("RPC_MAGIC_RUNTIME_DIR")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert folders.state_folder() == tmp_path / "data" / "rpc_magic"
+    assert folders.state_folder().stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    assert folders.state_folder() == tmp_path / "run" / "rpc_magic"
+
+
+def test_a_token_does_not_show_itself():
+    """Its text and repr, which tracebacks and logs may show, say nothing; its bytes are there."""
+    token = tokens.parse_token("ab" * 32)
+    assert token == bytes.fromhex("ab" * 32)
+    assert f"{token} {token!r} {[token]}" == "<token> <token> [<token>]"

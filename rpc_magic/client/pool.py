@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpc_magic.client.calls import Call
 from rpc_magic.client.outcomes import exception_of, value_of
-from rpc_magic.errors import RpcMagicError, TransferError
+from rpc_magic.errors import ProtocolError, RpcMagicError, TransferError
 from rpc_magic.wire import messages
 from rpc_magic.wire.handshake import Role
 
@@ -42,9 +42,7 @@ class Pool(concurrent.futures.Executor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Call:
         """Run a function on the engine; see `concurrent.futures.Executor.submit`."""
-        return self._start(
-            fn, [(args, kwargs)], lambda results: _value(results[0], self._connection.namespace)
-        )
+        return self._start(fn, [(args, kwargs)], lambda results: self._value(results[0]))
 
     def map(
         self,
@@ -91,11 +89,17 @@ class Pool(concurrent.futures.Executor):
         connection = self._connection
         link = connection.attachment.link(Role.ENGINE)
         digest = connection.exchange.define(link, fn)
+        is_plain = connection.exchange.is_plain_only
 
         def end(outcome: messages.Outcome, buffers: list[memoryview]) -> Any:
             if isinstance(outcome, messages.Failed):
-                raise exception_of(outcome.error, buffers, connection.namespace, is_future=True)
-            return finish(value_of(outcome, buffers, connection.namespace))
+                raise exception_of(
+                    outcome.error, buffers, connection.namespace, is_future=True, is_plain_only=is_plain
+                )
+            results = value_of(outcome, buffers, connection.namespace, is_plain_only=is_plain)
+            if not isinstance(results, list) or not 0 < len(results) <= len(items):
+                raise ProtocolError("the server's answer to a task is none")
+            return finish(results)
 
         def stop(number: int) -> None:
             with contextlib.suppress(RpcMagicError):
@@ -108,7 +112,7 @@ class Pool(concurrent.futures.Executor):
             for args, kwargs in items:
                 connection.exchange.encode_arguments(fn, args, kwargs)  # to name the one
             raise
-        link.start(call, messages.MapTask(digest), buffers, wait=True)
+        link.start(call, messages.MapTask(digest, is_plain), buffers, wait=True)
         return call
 
     def _results(
@@ -140,10 +144,27 @@ class Pool(concurrent.futures.Executor):
                 for chunk in islice(chunks, 1):
                     waiting.append(self._start(fn, chunk, list))
                 for result in results:
-                    yield _value(result, self._connection.namespace)
+                    yield self._value(result)
         finally:
             for call in waiting:
                 call.cancel()
+
+    def _value(self, item: Any) -> Any:
+        """Return what one call of a task gave, or raise what it raised."""
+        match item:
+            case (True, value, bytes()):
+                return value
+            case (False, buffers, bytes(record)):
+                connection = self._connection
+                is_plain = connection.exchange.is_plain_only
+                raise exception_of(
+                    messages.decode_record(record),
+                    buffers or (),
+                    connection.namespace,
+                    is_future=True,
+                    is_plain_only=is_plain,
+                )
+        raise ProtocolError("the server's answer to a task is none")
 
 
 def _first_done(waiting: deque[Call], timeout: float | None) -> Call:
@@ -153,13 +174,6 @@ def _first_done(waiting: deque[Call], timeout: float | None) -> Call:
     call = next(one for one in waiting if one in done)
     waiting.remove(call)
     return call
-
-
-def _value(item: tuple[bool, Any, bytes], namespace: dict[str, Any]) -> Any:
-    is_good, value, record = item
-    if is_good:
-        return value
-    raise exception_of(messages.decode_record(record), value or (), namespace, is_future=True)
 
 
 def _total(iterables: tuple[Iterable[Any], ...]) -> int | None:

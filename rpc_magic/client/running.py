@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from rpc_magic.client.values import RemoteValue
 from rpc_magic.client.waiting import End
 from rpc_magic.errors import ProtocolError
 from rpc_magic.wire import messages
+from rpc_magic.wire.frames import Buffer
 
 if TYPE_CHECKING:
     from rpc_magic.client.connection import Connection
@@ -68,9 +70,8 @@ def collect(
     if not isinstance(done, messages.CellDone):
         value_of(done, end.buffers, namespace, is_plain_only=is_plain_only)
         raise ProtocolError(f"{type(done).__name__} is no answer to a cell")
-    decode = serial.decode_plain if is_plain_only else serial.decode
     if is_plain_only:
-        exception, value, names = decode(end.buffers)
+        exception, value, names = _plain_parts(end.buffers)
     else:
         exception, value, names = serial.decode(end.buffers, namespace=namespace)
     if done.has_value and not done.value_here and done.value is not None:
@@ -105,3 +106,14 @@ def collect(
         mates=frozenset(done.mates),
         notes=done.notes,
     )
+
+
+def _plain_parts(buffers: Sequence[Buffer]) -> tuple[None, Any, dict[str, Any]]:
+    """Return value and variables out of the buffers of a server that is not trusted."""
+    parts = serial.decode_plain(buffers)
+    match parts:
+        case (None, value, dict(names)) if isinstance(parts, tuple) and all(
+            isinstance(name, str) for name in names
+        ):
+            return None, value, names
+    raise ProtocolError("the server's answer to a cell is none")

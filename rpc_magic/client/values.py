@@ -78,9 +78,16 @@ class RemoteValue:
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Show what was rendered on the server, where that was done; else what is known of the value."""
+        if self._is_untrusted:
+            return {"text/plain": repr(self)}, {}
         if self._info.bundle:
             return self._info.bundle, self._info.metadata
         return {"text/plain": repr(self), "text/html": self._html()}, {}
+
+    @property
+    def _is_untrusted(self) -> bool:
+        """True where only data are taken: a page that shows what the server made runs its scripts."""
+        return self._connection.exchange.is_plain_only
 
     def _html(self) -> str:
         """Return what is known of the value, and the first rows of a table, for which the server is asked."""
@@ -152,5 +159,6 @@ def type_name_of(value: RemoteValue) -> str:
 def class_of(value: RemoteValue) -> type | None:
     """Return a value's class, where its module is imported here already."""
     module, _, name = value._info.type_name.rpartition(".")  # noqa: SLF001 - of this module
-    found = getattr(sys.modules.get(module or "builtins"), name, None)
+    # Not by getattr: a module may import what it is asked for.
+    found = vars(sys.modules.get(module or "builtins", sys)).get(name)
     return found if isinstance(found, type) else None

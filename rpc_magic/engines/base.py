@@ -21,11 +21,13 @@ class Task(NamedTuple):
         number: the caller's name for it.
         digest: of the function.
         buffers: a list of ``(args, kwargs)``, encoded.
+        plain_results: results are to be plain data.
     """
 
     number: int
     digest: bytes
     buffers: Sequence[Buffer]
+    plain_results: bool = False
 
 
 class Engine(Protocol):

@@ -146,7 +146,7 @@ class LocalEngine:
             if task.digest not in process.knows:
                 process.say(0, messages.DefineFunction(task.digest), self._definitions[task.digest])
                 process.knows.add(task.digest)
-            process.say(task.number, messages.MapTask(task.digest), task.buffers)
+            process.say(task.number, messages.MapTask(task.digest, task.plain_results), task.buffers)
         except OSError:
             self._lose(process)
 

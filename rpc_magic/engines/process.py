@@ -59,12 +59,13 @@ class _Process:
                     self._functions[request.digest] = error
             elif isinstance(request, messages.MapTask):
                 self._begin(frame.call)
-                results = list(self._work(request.digest, frame.buffers))
+                results = list(self._work(request.digest, frame.buffers, is_plain=request.plain_results))
                 self._in_task = False
                 for stream in (sys.stdout, sys.stderr):
                     with contextlib.suppress(Exception):
                         stream.flush()
-                self._say(frame.call, messages.Returned(), self._encode(results))
+                encode = serial.encode_plain if request.plain_results else self._encode
+                self._say(frame.call, messages.Returned(request.plain_results), encode(results))
 
     def _begin(self, number: int) -> None:
         """Take note of a task; it may have been cancelled before it was read."""
@@ -137,14 +138,14 @@ class _Process:
             )
         return value
 
-    def _work(self, digest: bytes, buffers: Sequence[Buffer]) -> Iterator[Item]:
+    def _work(self, digest: bytes, buffers: Sequence[Buffer], *, is_plain: bool) -> Iterator[Item]:
         function = self._functions[digest]
         try:
             if isinstance(function, BaseException):
                 raise function  # noqa: TRY301 - so that it is told as if the task had raised it
             items = self._decode(buffers)
         except BaseException as error:  # noqa: BLE001 - it belongs to the caller
-            yield _failure(error)
+            yield _failure(error, is_plain=is_plain)
             return
         for args, kwargs in items:
             try:
@@ -155,8 +156,10 @@ class _Process:
                     value = function(*args, **kwargs)
                 finally:
                     self._in_function = False
+                if is_plain:
+                    serial.encode_plain(value, name="the result")
             except BaseException as error:  # noqa: BLE001 - it belongs to the caller
-                yield _failure(error)
+                yield _failure(error, is_plain=is_plain)
                 return
             yield True, value, b""
 
@@ -174,7 +177,7 @@ class _Process:
         return item
 
 
-def _failure(error: BaseException) -> Item:
+def _failure(error: BaseException, *, is_plain: bool = False) -> Item:
     kind = {KeyboardInterrupt: "interrupt", SystemExit: "exit", StopIteration: "stop"}.get(
         type(error), "error"
     )
@@ -186,7 +189,7 @@ def _failure(error: BaseException) -> Item:
         text = "its text cannot be had"
     shown = error.__traceback__.tb_next if error.__traceback__ else None
     trace = "".join(traceback.format_exception(cls, error, shown))
-    buffers = [bytes(b) for b in serial.encode_error(error)]
+    buffers = [] if is_plain else [bytes(b) for b in serial.encode_error(error)]
     return False, buffers or None, messages.encode_record(messages.ErrorRecord(kind, name, text, trace))
 
 

@@ -129,7 +129,14 @@ class Background:
         def finish(outcome: messages.Outcome, parts: list[memoryview]) -> Any:
             try:
                 end = End(outcome, parts)
-                run = collect(end, [], connection, connection.namespace, is_plain_only=False, is_future=True)
+                run = collect(
+                    end,
+                    [],
+                    connection,
+                    connection.namespace,
+                    is_plain_only=exchange.is_plain_only,
+                    is_future=True,
+                )
             except BaseException as error:
                 self._ended.append((server, plan, None, before))
                 _show_error(show, error)

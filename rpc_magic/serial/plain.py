@@ -16,6 +16,7 @@ import msgspec
 
 from rpc_magic.errors import LimitError, ProtocolError, TransferError
 from rpc_magic.serial import plain_arrays as arrays
+from rpc_magic.serial import plain_tables as tables
 from rpc_magic.serial import plain_time as times
 from rpc_magic.serial.culprit import type_name
 from rpc_magic.serial.segments import Buffer
@@ -115,8 +116,8 @@ class _Writer:
             return [_ARRAY, *description]
         if arrays.is_scalar(kind):
             return [_SCALAR, *arrays.pack_scalar(thing, path)]
-        if arrays.is_table(kind):
-            self.buffers.append(arrays.pack_table(thing, path))
+        if tables.is_table(kind):
+            self.buffers.append(tables.pack_table(thing, path))
             return [_TABLE]
         raise TransferError(path, type_name(thing), "only plain data, arrays and tables travel here")
 
@@ -218,7 +219,7 @@ class _Reader:
             return arrays.unpack_array(body, self._buffer())
         if tag == _SCALAR:
             return arrays.unpack_scalar(body)
-        return arrays.unpack_table(self._buffer())
+        return tables.unpack_table(self._buffer())
 
 
 def _one(body: list[Any], kind: type) -> Any:

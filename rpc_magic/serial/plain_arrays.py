@@ -1,4 +1,4 @@
-"""Numpy arrays and scalars and pyarrow tables as plain data.
+"""Numpy arrays and scalars as plain data.
 
 What an array's items are is told by words that numpy is never asked to interpret freely: a checked type
 string without objects, or names, types, offsets and size of a structure.
@@ -18,13 +18,10 @@ from rpc_magic.serial.segments import Buffer
 __all__ = [
     "is_array",
     "is_scalar",
-    "is_table",
     "pack_array",
     "pack_scalar",
-    "pack_table",
     "unpack_array",
     "unpack_scalar",
-    "unpack_table",
 ]
 
 _TYPE_STRING = re.compile(
@@ -50,11 +47,6 @@ def is_scalar(kind: type) -> bool:
     """Tell whether a type is one of numpy's scalars."""
     numpy = sys.modules.get("numpy")
     return numpy is not None and kind.__module__ == "numpy" and issubclass(kind, numpy.generic)
-
-
-def is_table(kind: type) -> bool:
-    """Tell whether a type is pyarrow's table."""
-    return _is_from(kind, "pyarrow", "Table")
 
 
 def _need(package: str) -> Any:
@@ -155,36 +147,3 @@ def unpack_scalar(body: list[Any]) -> Any:
     if type(data) is not bytes:
         raise ProtocolError("a numpy scalar is malformed")
     return unpack_array([described, [], False], bytearray(data))[()]
-
-
-def pack_table(table: Any, path: str) -> Buffer:
-    """Return a pyarrow table as an Arrow IPC stream (of a slice, its own rows only).
-
-    Raises:
-        TransferError: it has a type without a form in Arrow IPC.
-    """
-    arrow = sys.modules["pyarrow"]
-    sink = arrow.BufferOutputStream()
-    try:
-        with arrow.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-    except arrow.ArrowException as error:
-        raise TransferError(path, "pyarrow.Table", str(error)) from error
-    return memoryview(sink.getvalue())
-
-
-def unpack_table(buffer: Buffer) -> Any:
-    """Make a pyarrow table from an Arrow IPC stream, and check it fully.
-
-    Raises:
-        ProtocolError: it is malformed.
-    """
-    arrow = _need("pyarrow")
-    ipc = import_module("pyarrow.ipc")
-    try:
-        with ipc.open_stream(buffer) as reader:
-            table = reader.read_all()
-        table.validate(full=True)
-    except (arrow.ArrowException, OSError) as error:
-        raise ProtocolError(f"an Arrow table is malformed: {error}") from error
-    return table

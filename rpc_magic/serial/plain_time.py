@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import zoneinfo
 from typing import Any
 
@@ -12,6 +13,9 @@ __all__ = ["TYPES", "pack", "unpack"]
 
 TYPES = frozenset({dt.datetime, dt.date, dt.time, dt.timedelta, dt.timezone, zoneinfo.ZoneInfo})
 """What `pack` takes; exact types."""
+
+_KEY = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
+"""What the name of a time zone looks like: `zoneinfo` makes names of files and packages of it."""
 
 _DATETIME, _DATE, _TIME, _DELTA, _OFFSET, _ZONE = range(6)
 
@@ -95,5 +99,7 @@ def unpack(body: list[Any]) -> Any:
         return dt.timezone(delta) if name is None else dt.timezone(delta, name)
     if tag == _ZONE:
         (key,) = values
+        if not _KEY.fullmatch(key):
+            raise ProtocolError("plain data name a time zone that can be none")
         return zoneinfo.ZoneInfo(key)
     raise ProtocolError(f"plain data hold an unknown kind of time {tag!r}")

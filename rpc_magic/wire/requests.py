@@ -155,10 +155,12 @@ class Complete(Message, tag=12, frozen=True):
 class MapTask(Message, tag=13, frozen=True):
     """One task for the engine. Buffers: the items, a list of ``(args, kwargs)``.
 
-    `digest` names a function that a `DefineFunction` on the same connection has given.
+    `digest` names a function that a `DefineFunction` on the same connection has given. `plain_results`: answer with
+    plain data; a result that is none is an error.
     """
 
     digest: bytes
+    plain_results: bool = False
 
 
 class Fetch(Message, tag=14, frozen=True):

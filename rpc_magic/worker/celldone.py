@@ -64,13 +64,21 @@ def answer_asked_for(
     names: dict[str, object] = {}
     kept: dict[str, messages.ValueInfo] = {}
     notes = []
+    size = 0
     for name, value in wanted.items():
+        reason = ""
         try:
-            values.encode(value, name=name)
-            names[name] = value
+            size += (own := sum(map(len, values.encode(value, name=name))))
+            reason = values.over_limit(size)
         except TransferError as error:
             notes.append(f"{error}; it stays in the session")
             kept[name] = values.info(value)
+            continue
+        if reason:
+            size -= own
+            kept[name] = values.info(value, reason=values.over_limit(own) or f"with the others {reason}")
+        else:
+            names[name] = value
     done = msgspec.structs.replace(_done(result, kept, limit), notes=tuple(notes))
     return _answer(done, result, names, values, shell, carry=True)
 

@@ -107,7 +107,9 @@ class EngineHost:
                 if isinstance(request, messages.DefineFunction):
                     self._engine.define(request.digest, frame.buffers)
                 elif isinstance(request, messages.MapTask):
-                    self._engine.submit(Task(frame.call, request.digest, frame.buffers))
+                    self._engine.submit(
+                        Task(frame.call, request.digest, frame.buffers, request.plain_results)
+                    )
                 elif isinstance(request, messages.CancelCall):
                     self._engine.cancel(request.call)
                 elif isinstance(request, messages.ModulesChanged):

@@ -94,8 +94,9 @@ class Values:
         return buffers
 
     def encode_error(self, error: BaseException) -> Sequence[Buffer]:
-        """Return what is sent of an exception; nothing if it cannot travel."""
-        return serial.encode_error(error, namespace=self.namespace, code=self.code)
+        """Return what is sent of an exception; nothing if it cannot travel, or is over the limit."""
+        buffers = serial.encode_error(error, namespace=self.namespace, code=self.code)
+        return () if self.is_plain or self.over_limit(sum(map(len, buffers))) else buffers
 
     def can_travel(self, value: object) -> bool:
         """Tell whether a value can be encoded."""
@@ -122,14 +123,19 @@ class Values:
             return messages.Returned(), ()
         if self.is_plain:
             try:
-                return messages.Returned(plain=True), serial.encode_plain(value)
+                buffers = serial.encode_plain(value)
             except TransferError as error:
                 return messages.Kept(self.keep(value, f"it is not plain data ({error})")), ()
-        buffers = self.encode(value, carry=carry, name=name, changed=changed)
-        size = sum(map(len, buffers))
-        if size > self._limit:
-            return messages.Kept(self.keep(value, f"it has {size:,} bytes, the limit is {self._limit:,}")), ()
-        return messages.Returned(), buffers
+        else:
+            buffers = self.encode(value, carry=carry, name=name, changed=changed)
+        reason = self.over_limit(sum(map(len, buffers)))
+        if reason:
+            return messages.Kept(self.keep(value, reason)), ()
+        return messages.Returned(plain=self.is_plain), buffers
+
+    def over_limit(self, size: int) -> str:
+        """Return why something of `size` bytes stays here, one clause; empty when it may leave in one answer."""
+        return f"it has {size:,} bytes, the limit is {self._limit:,}" if size > self._limit else ""
 
     # ------------------------------------------------------------ what stays
 

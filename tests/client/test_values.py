@@ -7,7 +7,9 @@ import gc
 import io
 import os
 import signal
+import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -15,6 +17,9 @@ from live import eventually
 
 import rpc_magic
 from rpc_magic import errors
+from rpc_magic.client import class_of
+from rpc_magic.wire import messages
+from rpc_magic.wire.messages import MapTask
 
 
 def add(a, b=0):
@@ -341,7 +346,7 @@ def test_plain_refuses_pickles_of_a_hostile_server(plain):
         with pytest.raises(errors.ProtocolError):
             plain.run(
                 "import gc\nfrom rpc_magic.worker.session import Session\n"
-                "(session,) = [o for o in gc.get_objects() if type(o) is Session]\nsession._plain = False"
+                "(session,) = [o for o in gc.get_objects() if type(o) is Session]\nsession.values.is_plain = False"
             )
         with pytest.raises(errors.ProtocolError):
             plain.call(lambda: {1, 2})
@@ -354,3 +359,65 @@ def test_plain_refuses_pickles_of_a_hostile_server(plain):
 def test_plain_map(plain):
     """The engine's results are plain as well."""
     assert list(plain.map(add, [1, 2], [3, 4])) == [4, 6]
+
+
+def test_plain_map_loads_nothing(plain):
+    """What the engine's processes give is data too: an object is an error, an exception is told and not loaded."""
+    with pytest.raises(errors.RemoteError, match="plain data") as caught:
+        list(plain.map(lambda n: object(), [1]))
+    assert caught.value.type_name == "rpc_magic.errors.TransferError"
+    with pytest.raises(errors.RemoteError, match="division"):
+        plain.pool.submit(lambda: 1 / 0).result(30)
+
+
+def test_plain_map_refuses_pickles_of_a_hostile_server(plain, monkeypatch):
+    """A server that answers a task with a pickle all the same: nothing is loaded."""
+    monkeypatch.setattr(messages, "MapTask", lambda digest, _: MapTask(digest))
+    for task in (lambda n: n, lambda n: 1 / 0):
+        with pytest.raises(errors.ProtocolError, match="nothing was loaded"):
+            list(plain.map(task, [1]))
+
+
+def test_plain_tables(plain):
+    """Arrow tables are data, with dictionaries and nested columns; a frame of pandas, or a table of classes, stays."""
+    made = plain.call(
+        lambda: __import__("pyarrow").table(
+            {
+                "a": [1, None],
+                "b": [["x"], []],
+                "c": __import__("pyarrow").array(["p", "q"]).dictionary_encode(),
+            }
+        )
+    )
+    assert made.to_pydict() == {"a": [1, None], "b": [["x"], []], "c": ["p", "q"]}
+    for text in (
+        "import pandas; pandas.DataFrame({'a': [1]})",
+        "import pyarrow as pa; import pandas; pa.table({'a': pa.array(pandas.period_range('2020', periods=1))})",
+    ):
+        value = plain.run(text).value
+        assert isinstance(value, rpc_magic.RemoteValue)
+        assert isinstance(value.get(), rpc_magic.RemoteValue)
+
+
+def test_plain_values_show_no_page_of_the_server(plain):
+    """What stays there is shown as text of ours: a page would run the scripts of what the server renders."""
+    value = plain.run("class Rich:\n def _repr_html_(self): return '<script>alert(1)</script>'\nRich()").value
+    data, _ = value._repr_mimebundle_()
+    assert list(data) == ["text/plain"]
+    assert "script" not in data["text/plain"].replace("<RemoteValue", "")
+
+
+def test_class_of_a_value_imports_nothing():
+    """The class that a type's name stands for is looked up in what is loaded; no module is asked to import anything."""
+    asked = []
+    module = types.ModuleType("lazy_one")
+    module.__getattr__ = asked.append
+    sys.modules["lazy_one"] = module
+    try:
+        value = rpc_magic.RemoteValue(None, messages.ValueInfo("", "lazy_one.Thing"), "")
+        assert class_of(value) is None
+        assert asked == []
+    finally:
+        del sys.modules["lazy_one"]
+    value = rpc_magic.RemoteValue(None, messages.ValueInfo("", "collections.OrderedDict"), "")
+    assert class_of(value).__name__ == "OrderedDict"

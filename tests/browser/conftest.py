@@ -1,7 +1,7 @@
 """A real JupyterLab, or Notebook 7, in a real headless Chromium.
 
-Each test has a server, a home folder and a browser profile of its own. What the page does is driven through
-JupyterLab's own commands and buttons; every wait is for a condition.
+Tests share a server, and those of a file a browser; each has a folder, kernels and a browser profile of its own. What
+the page does is driven through JupyterLab's own commands and buttons; every wait is for a condition.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import ProxyHandler, Request, build_opener
 
 import nbformat
 import pytest
@@ -34,16 +35,15 @@ SETTINGS = {
     # Every cell is on the page, also those below the fold.
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none", "scrollPastEnd": False},
 }
-APPS = {
-    "lab": ("jupyterlab", "LabApp", "doc/tree"),
-    "notebook": ("notebook", "JupyterNotebookApp", "notebooks"),
-}
+APPS = {"lab": "doc/workspaces/{}/tree/", "notebook": "notebooks/"}
+"""Where an app shows a notebook. A workspace of its own has nothing open that an earlier test has left open."""
 
 READY = """() => {
     const panel = window.jupyterapp?.shell.currentWidget;
     const kernel = panel?.sessionContext?.session?.kernel;
     return kernel?.status === 'idle' && kernel.connectionStatus === 'connected';
 }"""
+THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
 RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
 OUTPUTS = """() => window.jupyterapp.shell.currentWidget.content.widgets
     .filter(cell => cell.model.type === 'code').map(cell => cell.model.outputs.toJSON())"""
@@ -123,6 +123,16 @@ class Notebook:
         self.page.set_viewport_size(size)
         return path
 
+    def picture_in_the_dark(self, name: str) -> Path:
+        """Take a screenshot in the dark theme on a page of 600 pixels."""
+        size = self.page.viewport_size
+        self.page.evaluate(THEME, "JupyterLab Dark")
+        self.page.set_viewport_size({**size, "width": 600})
+        path = self.picture(name)
+        self.page.set_viewport_size(size)
+        self.page.evaluate(THEME, "JupyterLab Light")
+        return path
+
 
 def _find_browser() -> str:
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -134,20 +144,53 @@ def _find_browser() -> str:
     return found
 
 
-def _start_server(app: str, folder: Path, home: Path) -> subprocess.Popen[bytes]:
-    module, name, _ = APPS[app]
-    config = home / ".jupyter" / "labconfig"
-    config.mkdir(parents=True)
-    (config / "default_setting_overrides.json").write_text(json.dumps(SETTINGS))
-    environ = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY_", "XDG_"))}
-    environ |= {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"}
-    command = [sys.executable, "-m", module, "--no-browser", "--allow-root", "--ServerApp.port=0"]
-    command += [f"--ServerApp.root_dir={folder}", f"--{name}.expose_app_in_browser=True"]
-    command += ["--LabApp.news_url=None", "--LabApp.extension_manager=readonly"]
-    with (home / "server.log").open("wb") as log:
-        return subprocess.Popen(
-            command, env=environ, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+class Jupyter:
+    """A Jupyter server, which serves JupyterLab and Notebook 7; its root is the folder of all tests.
+
+    Args:
+        root: that folder.
+        home: the server's home folder.
+        timeout: seconds that it may take to start and to end.
+    """
+
+    def __init__(self, root: Path, home: Path, timeout: float) -> None:
+        self._root, self._timeout = root, timeout
+        config = home / ".jupyter" / "labconfig"
+        config.mkdir(parents=True)
+        (config / "default_setting_overrides.json").write_text(json.dumps(SETTINGS))
+        environ = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY_", "XDG_"))}
+        environ |= {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"}
+        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.port=0"]
+        command += [f"--ServerApp.root_dir={root}", "--LabApp.news_url=None"]
+        command += [f"--{app}.expose_app_in_browser=True" for app in ("LabApp", "JupyterNotebookApp")]
+        command += ["--LabApp.extension_manager=readonly"]
+        with (home / "server.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                command, env=environ, cwd=root, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self._where = _find_server(self._process, home, timeout)
+
+    def url(self, path: str) -> str:
+        """Return the URL of a page or of an answer, with the token."""
+        return f"http://127.0.0.1:{self._where['port']}/{path}?token={self._where['token']}"
+
+    def page_of(self, path: Path, app: str) -> str:
+        """Return the URL under which an app shows a notebook and nothing else."""
+        return self.url(APPS[app].format(path.parent.parent.name) + str(path.relative_to(self._root)))
+
+    def end_kernels(self, folder: Path) -> None:
+        """End the kernels of the notebooks in a folder."""
+        inside = str(folder.relative_to(self._root))
+        opener = build_opener(ProxyHandler({}))
+        for session in json.load(opener.open(self.url("api/sessions"), timeout=self._timeout)):
+            if session["path"].startswith(inside):
+                where = Request(self.url(f"api/sessions/{session['id']}"), method="DELETE")
+                opener.open(where, timeout=self._timeout).close()
+
+    def close(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait(self._timeout)
 
 
 def _find_server(process: subprocess.Popen[bytes], home: Path, timeout: float) -> dict[str, Any]:
@@ -180,48 +223,60 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def open_notebook(
-    tmp_path: Path, pictures: Path, time_factor: float, request: pytest.FixtureRequest
-) -> Iterator[Callable[..., Notebook]]:
-    """Open a notebook: ``open_notebook(PATH or list of cells, app="lab")``."""
-    browser_path = _find_browser()
+@pytest.fixture(scope="session")
+def jupyter(tmp_path_factory: pytest.TempPathFactory, time_factor: float) -> Iterator[Jupyter]:
+    """The server of all browser tests of this process."""
+    _find_browser()
+    jupyter = Jupyter(tmp_path_factory.getbasetemp(), tmp_path_factory.mktemp("home"), 30 * time_factor)
+    yield jupyter
+    jupyter.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser for the tests of a file. Not for more: while it is there, asyncio thinks that its loop runs."""
+    path = _find_browser()
     from playwright.sync_api import sync_playwright
 
-    timeout = 60 * time_factor
-    folder, home = tmp_path / "work", tmp_path / "home"
-    folder.mkdir()
-    home.mkdir()
-    servers: list[subprocess.Popen[bytes]] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS, chromium_sandbox=False)
-        page = browser.new_page(viewport={"width": 1100, "height": 1000})
-        page.set_default_timeout(timeout * 1000)
-        page.route("**/*", _keep_inside)
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS, chromium_sandbox=False)
+        yield browser
+        browser.close()
 
-        def open_one(source: Path | list[str], app: str = "lab") -> Notebook:
-            name = source.name if isinstance(source, Path) else "cells.ipynb"
-            if isinstance(source, Path):
-                shutil.copy(source, folder / name)
-            else:
-                _write_cells(source, folder / name)
-            servers.append(_start_server(app, folder, home))
-            where = _find_server(servers[0], home, timeout)
-            page.goto(f"http://127.0.0.1:{where['port']}/{APPS[app][2]}/{name}?token={where['token']}")
-            page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
-            page.locator("#jupyterlab-splash").wait_for(state="detached")
-            page.wait_for_function(READY)
-            return Notebook(page, pictures, timeout)
 
-        try:
-            yield open_one
-        finally:
-            if servers:
-                page.screenshot(path=pictures / f"{request.node.name}-end.png")
-            browser.close()
-            for server in servers:
-                server.terminate()
-                server.wait(timeout)
+@pytest.fixture
+def open_notebook(
+    tmp_path: Path,
+    pictures: Path,
+    time_factor: float,
+    jupyter: Jupyter,
+    browser: Any,
+    request: pytest.FixtureRequest,
+) -> Iterator[Callable[..., Notebook]]:
+    """Open a notebook: ``open_notebook(PATH or list of cells, app="lab")``. One of a test is open at a time."""
+    timeout = 30 * time_factor
+    folder = tmp_path / "work"
+    folder.mkdir()
+    page = browser.new_page(viewport={"width": 1100, "height": 1000})
+    page.set_default_timeout(timeout * 1000)
+    page.route("**/*", _keep_inside)
+
+    def open_one(source: Path | list[str], app: str = "lab") -> Notebook:
+        path = folder / (source.name if isinstance(source, Path) else "cells.ipynb")
+        if isinstance(source, list):
+            _write_cells(source, path)
+        elif source != path:
+            shutil.copy(source, path)
+        page.goto(jupyter.page_of(path, app))
+        page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
+        page.locator("#jupyterlab-splash").wait_for(state="detached")
+        page.wait_for_function(READY)
+        return Notebook(page, pictures, timeout)
+
+    yield open_one
+    page.screenshot(path=pictures / f"{request.node.name}-end.png")
+    page.context.close()
+    jupyter.end_kernels(folder)
 
 
 def _write_cells(cells: list[str], path: Path) -> None:

@@ -56,59 +56,42 @@ def test_one_page(open_notebook: Callable[..., Any]) -> None:
     notebook.picture("one-page", whole=True)
 
 
-def test_remote_cell_in_notebook_7(open_notebook: Callable[..., Any]) -> None:
-    """In Notebook 7 a remote cell's output and value appear under it."""
-    notebook = open_notebook(
-        ["%load_ext rpc_magic", "%rpc_connect", "%%rpc_call\nprint('from', 'there')\n6 * 7"], app="notebook"
-    )
-    notebook.run_all()
-    assert notebook.errors() == []
-    notebook.wait_for_text(2, "from there")
-    notebook.wait_for_text(2, "42")
-    notebook.picture("notebook-7")
-
-
-def test_stop_button(open_notebook: Callable[..., Any]) -> None:
-    """The Stop button ends a sleeping remote cell with KeyboardInterrupt; the next remote cell works."""
+def test_the_core_in_notebook_7(open_notebook: Callable[..., Any]) -> None:
+    """Output and value, Stop, a live status, a widget made there, a background cell that is cancelled."""
     notebook = open_notebook(
         [
             "%load_ext rpc_magic\n%rpc_connect",
+            "%%rpc_call\nprint('from', 'there')\n6 * 7",
             "%%rpc_call\nimport time\nkept = 41\nprint('now', 'asleep')\ntime.sleep(600)",
-            "%%rpc_call\nprint(kept + 1)",
-        ]
-    )
-    notebook.run_cell(0)
-    notebook.run_cell(1)
-    notebook.wait_for_text(1, "now asleep")
-    notebook.stop()
-    notebook.wait_for_text(1, "KeyboardInterrupt")
-    notebook.picture("stopped")
-    notebook.run_cell(2)
-    notebook.wait_for_text(2, "42")
-
-
-def test_remote_widgets_are_live(open_notebook: Callable[..., Any]) -> None:
-    """A bar of tqdm moves, and a button that was made there calls its callback there."""
-    notebook = open_notebook(
-        [
-            "%load_ext rpc_magic\n%rpc_connect",
-            "%%rpc_call\nfrom tqdm.auto import tqdm\nfor _ in tqdm(range(7)): pass",
             (
                 "%%rpc_call\nimport os, ipywidgets\nlabel = ipywidgets.Label('not pressed')\n"
                 "button = ipywidgets.Button(description='Press me')\n"
-                "button.on_click(lambda _: setattr(label, 'value', f'pressed in {os.getpid()}'))\n"
+                "button.on_click(lambda _: setattr(label, 'value', f'pressed in {os.getpid()}, {kept + 1}'))\n"
                 "display(label)\nbutton"
             ),
-            "pid = %rpc_call os.getpid()",
-            "print('it is', pid)",
-        ]
+            "%rpc_call os.getpid()",
+            "%%rpc_call --noblock\nprint('begun')\ntime.sleep(600)",
+            "print('the next cell')",
+        ],
+        app="notebook",
     )
-    notebook.run_all()
-    assert notebook.errors() == []
-    notebook.wait_for_text(1, "7/7")
-    notebook.wait_for_text(2, "not pressed")
-    notebook.output(2).get_by_role("button", name="Press me").click()
-    notebook.wait_for_text(2, "pressed in ")
-    pressed = notebook.output(2).get_by_text("pressed in ").inner_text().split()[-1]
-    notebook.wait_for_text(4, f"it is {pressed}")
-    notebook.picture("remote-widgets")
+    for number in range(3):
+        notebook.run_cell(number)
+    notebook.wait_for_text(1, "from there")
+    notebook.wait_for_text(1, "42")
+    notebook.wait_for_text(2, "now asleep")
+    notebook.wait_for_text(0, "busy · local")
+    notebook.stop()
+    notebook.wait_for_text(2, "KeyboardInterrupt")
+    notebook.wait_for_text(0, "connected · local")
+    for number in range(3, 7):
+        notebook.run_cell(number)
+    notebook.wait_for_text(6, "the next cell")
+    notebook.wait_for_text(5, "begun")
+    notebook.output(5).get_by_role("button", name="Cancel").click()
+    notebook.wait_for_text(5, "cancelled")
+    worker = notebook.output(4).first.inner_text().strip()
+    notebook.output(3).get_by_role("button", name="Press me").click()
+    notebook.wait_for_text(3, f"pressed in {worker}, 42")
+    assert notebook.errors() == ["KeyboardInterrupt: "]
+    notebook.picture("notebook-7", whole=True)

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from nbconvert import HTMLExporter
 
+from tests.browser.conftest import THEME
+
 # Starting a server, a browser and a kernel, on a busy machine.
 pytestmark = pytest.mark.timeout(240)
 
 CONNECT = "%load_ext rpc_magic\n%rpc_connect"
 HEARS_WHILE_BUSY = int(version("ipykernel").split(".")[0]) >= 7
 SUPERVISOR = "print(get_ipython()._rpc_magic_extension.registry.get(None).connection.info().supervisor_pid)"
-THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
 SAVE = "() => window.jupyterapp.commands.execute('docmanager:save')"
 HOLDS = """text => window.jupyterapp.shell.currentWidget.content.widgets[0].model.outputs.toJSON()
     .some(output => output.data?.['text/plain']?.includes(text))"""

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import mmap
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from struct import Struct
 from typing import Any
 
 from rpc_magic.errors import RpcMagicError
@@ -15,6 +17,8 @@ from rpc_magic.transport.packets import PacketSocket, close_all
 from rpc_magic.wire import internal
 
 __all__ = ["KeeperLink", "WorkerHandle"]
+
+_WORD = Struct("=Q")
 
 
 @dataclass(slots=True)
@@ -30,6 +34,14 @@ class WorkerHandle:
     pid: int
     link: PacketSocket
     page: mmap.mmap
+
+    def interrupt(self, call: int) -> None:
+        """Send SIGINT, meant for `call` (0: whatever runs)."""
+        (number,) = _WORD.unpack_from(self.page, internal.INTERRUPTS_AT)
+        _WORD.pack_into(self.page, internal.RING_AT + number % internal.RING * _WORD.size, call)
+        _WORD.pack_into(self.page, internal.INTERRUPTS_AT, number + 1)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGINT)
 
     def close(self) -> None:
         """Let go of the worker; it lives on if it lives."""

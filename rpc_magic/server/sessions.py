@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -255,12 +253,10 @@ class SessionTable:
     def interrupt(self, session: Session, call: int) -> None:
         """Send SIGINT to the worker, meant for `call` (0: whatever runs)."""
         if session.worker is not None and session.state == "alive":
-            _WORD.pack_into(session.worker.page, internal.WANTED_AT, call)
             running, _ = session.running_call
             if running and call in {0, running} and session.interrupted[0] != running:
                 session.interrupted = running, time.monotonic()
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(session.worker.pid, signal.SIGINT)
+            session.worker.interrupt(call)
 
     def pong(self, session: Session | None, number: int) -> control.Pong:
         """Say what is known of a session without asking it."""

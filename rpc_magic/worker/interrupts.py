@@ -18,8 +18,8 @@ Anywhere else a SIGINT waits for the next user code of the same call, or is drop
 never tears a frame of the protocol. One gap needs care:
 the handler may run at the very entry of our ``__exit__``, before it has counted down. Raising there would
 lose the count, so the signal is kept, and settled by that ``__exit__`` itself. For the same reason a signal
-that comes while the handler decides on another one does nothing: it would raise inside the handler, and so
-at that very entry.
+that comes while the handler decides on another one raises nothing: it would do so inside the handler, and so
+at that very entry. It is looked at when the first one turns out to be meant for something else.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class InterruptGate:
         self._masked = _Mask(self)
         self._task: asyncio.Task[object] | None = None
         self._cancelled = False
-        self._is_deciding = False
+        self._is_deciding = self._has_missed = False
 
     def install(self) -> None:
         """Become the process's SIGINT handler. Main thread only."""
@@ -156,17 +156,19 @@ class InterruptGate:
 
     def _on_signal(self, _number: int, frame: FrameType | None) -> None:
         if self._is_deciding or (frame is not None and frame.f_code is InterruptGate._on_signal.__code__):
+            self._has_missed = True
             return
-        self._is_deciding = True
+        self._is_deciding, self._has_missed = True, False
         try:
-            self._decide(frame)
+            if not self.is_wanted() and not (self._has_missed and self.is_wanted()):
+                self.dropped += 1
+            else:
+                self._decide(frame)
         finally:
             self._is_deciding = False
 
     def _decide(self, frame: FrameType | None) -> None:
-        if not self.is_wanted():
-            self.dropped += 1
-        elif self.masks or (self.depth and frame is not None and frame.f_code in _EXITS):
+        if self.masks or (self.depth and frame is not None and frame.f_code in _EXITS):
             self.kept = True
         elif self.depth:
             raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""A worker's status page: four words of memory that worker, keeper and supervisor share.
+"""A worker's status page: some words of memory that worker, keeper and supervisor share.
 
 Whoever reads it learns what the worker does without asking it: it may be deep in C code. The layout is
 `rpc_magic.wire.internal.STATUS_PAGE`; each word has one writer.
@@ -27,12 +27,12 @@ class StatusPage:
         descriptor: of the shared memory; not kept.
     """
 
-    __slots__ = ("_drained", "_lock", "_page", "_stale")
+    __slots__ = ("_drained", "_lock", "_page", "_seen", "_stale")
 
     def __init__(self, descriptor: int) -> None:
         self._page = mmap.mmap(descriptor, internal.PAGE_SIZE)
         self._drained = 0
-        self._stale = 0
+        self._seen = self._stale = 0  # interrupts that were looked at; those of earlier clients
         self._lock = threading.Lock()
 
     def begin(self, call: int) -> None:
@@ -53,17 +53,36 @@ class StatusPage:
 
     def is_interrupt_wanted(self) -> bool:
         """Worker: tell whether an interrupt that has just come is meant for what runs now."""
-        wanted = _NUMBER.unpack_from(self._page, internal.WANTED_AT)[0]
-        return wanted in {0, _NUMBER.unpack_from(self._page, internal.CURRENT_AT)[0]}
+        count = self._interrupts()
+        new, self._seen = self._meant(self._seen, count), count
+        if (
+            not new
+        ):  # several came as one signal; or this one comes from elsewhere, as from the user's own code
+            return not any(self._meant(count - 1, count))
+        return not {0, _NUMBER.unpack_from(self._page, internal.CURRENT_AT)[0]}.isdisjoint(new)
 
     def is_stopped(self, call: int) -> bool:
         """Worker: tell whether an interrupt was meant for `call`, which begins only now: it was on its way."""
-        wanted = _NUMBER.unpack_from(self._page, internal.WANTED_AT)[0]
-        return bool(call == wanted != self._stale)
+        count = self._interrupts()
+        if not call or call not in self._meant(self._stale, count):
+            return False
+        self._seen = count
+        return True
 
     def forget_interrupts(self) -> None:
         """Worker: another client is there, which counts its calls anew."""
-        self._stale = _NUMBER.unpack_from(self._page, internal.WANTED_AT)[0]
+        self._stale = self._interrupts()
+
+    def _interrupts(self) -> int:
+        return int(_NUMBER.unpack_from(self._page, internal.INTERRUPTS_AT)[0])
+
+    def _meant(self, first: int, count: int) -> list[int]:
+        """Return the calls that the interrupts from number `first` on were meant for, of `count` in all."""
+        first = max(0, first, count - internal.RING)
+        return [
+            _NUMBER.unpack_from(self._page, internal.RING_AT + number % internal.RING * _NUMBER.size)[0]
+            for number in range(first, count)
+        ]
 
     def add_drained(self, count: int) -> None:
         """Keeper: `count` more bytes are about to be taken from the worker's pipes."""

@@ -49,6 +49,17 @@ __all__ = ["Worker", "run_worker"]
 
 _SYNC_SECONDS = 2.0
 _LIBC = ctypes.CDLL(None)
+_WHY = "cancelled before it began"
+_CANCELLED = messages.Failed(
+    # Made beforehand: whoever reads must not render a traceback, which imports, and an import may wait for the client.
+    messages.ErrorRecord(
+        "interrupt",
+        "KeyboardInterrupt",
+        _WHY,
+        f"KeyboardInterrupt: {_WHY}\n",
+        (f"KeyboardInterrupt: {_WHY}",),
+    )
+)
 _AT_ANY_TIME = frozenset(
     {
         messages.AllNamed,
@@ -256,8 +267,7 @@ class Worker:
             if entry[0] == call and not isinstance(entry[1], messages.DefineFunction):
                 with contextlib.suppress(ValueError):
                     self._queue.remove(entry)
-                    answer = self._session.failure(KeyboardInterrupt("cancelled before it began"))
-                    self._line.send(call, *answer)
+                    self._line.send(call, _CANCELLED)
 
     # ------------------------------------------------------------ running requests (main thread)
 
@@ -302,9 +312,11 @@ class Worker:
         self._running = next(self._runs)
         self._current = call
         number = self._page_number()
-        self._gate.early = self._page.is_stopped(number)
+        self._gate.early = False
         self._gate.in_call = True
         self._page.begin(number)
+        if self._page.is_stopped(number):
+            self._gate.early = True
         self._helper.arm()
         return self._outputs.enter(call)
 

@@ -348,3 +348,22 @@ def test_stop_answers_while_output_floods(fresh):
         assert time.monotonic() - began < 8
         timer.join()
         assert fresh.call(add, 1, 1) == 2
+
+
+def test_two_cancels_at_once(fresh, tmp_path):
+    """The first one ends the call that runs though the second one comes before the session has heard of it."""
+    begun, third = tmp_path / "begun", tmp_path / "third"
+
+    def deaf_for_a_moment():
+        import ctypes
+
+        begun.touch()
+        ctypes.PyDLL(None).usleep(1_500_000)  # PyDLL keeps the GIL: no signal is handled meanwhile
+        time.sleep(600)
+
+    first, second = fresh.submit(deaf_for_a_moment), fresh.submit(third.touch)
+    eventually(begun.exists)
+    assert first.cancel()
+    assert second.cancel()
+    assert fresh.submit(abs, -4).result(SECONDS) == 4
+    assert not third.exists()

@@ -89,8 +89,10 @@ def test_status_page() -> None:
     view = memoryview(page)
     assert view.cast("Q")[internal.CURRENT_AT // 8] == 1
     assert view.cast("d")[internal.BEGAN_AT // 8] == 2.0
-    assert view.cast("Q")[internal.WANTED_AT // 8] == 3
+    assert view.cast("Q")[internal.INTERRUPTS_AT // 8] == 3
     assert view.cast("Q")[internal.DRAINED_AT // 8] == 4
     assert internal.STATUS_PAGE.size <= internal.PAGE_SIZE
-    for offset in (internal.CURRENT_AT, internal.BEGAN_AT, internal.WANTED_AT, internal.DRAINED_AT):
+    for offset in (internal.CURRENT_AT, internal.BEGAN_AT, internal.INTERRUPTS_AT, internal.DRAINED_AT):
         assert offset % 8 == 0
+    assert internal.STATUS_PAGE.size <= internal.RING_AT
+    assert internal.RING_AT + internal.RING * 8 <= internal.PAGE_SIZE

@@ -81,6 +81,21 @@ def test_not_wanted(gate):
     assert (gate.dropped, gate.kept) == (2, False)
 
 
+def test_a_signal_while_another_one_is_looked_at(gate):
+    """One that turns out to be meant for something else does not hide the one that came meanwhile."""
+    answers = [True, False]
+
+    def is_wanted():
+        if len(answers) == 2:
+            press(gate)
+        return answers.pop()
+
+    gate.is_wanted = is_wanted
+    with pytest.raises(KeyboardInterrupt), gate.user_code():
+        press(gate)
+    assert gate.dropped == 0
+
+
 class AtExit:
     """Stands for the frame of an `__exit__` that has not counted down yet."""
 

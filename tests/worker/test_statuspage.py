@@ -22,7 +22,9 @@ def page():
 
 def want(descriptor, call):
     """Write the call that an interrupt is meant for, as the supervisor does."""
-    os.pwrite(descriptor, struct.pack("=Q", call), internal.WANTED_AT)
+    (number,) = struct.unpack("=Q", os.pread(descriptor, 8, internal.INTERRUPTS_AT))
+    os.pwrite(descriptor, struct.pack("=Q", call), internal.RING_AT + number % internal.RING * 8)
+    os.pwrite(descriptor, struct.pack("=Q", number + 1), internal.INTERRUPTS_AT)
 
 
 def test_calls_and_drained_bytes(page):
@@ -47,6 +49,34 @@ def test_whom_an_interrupt_is_for(page):
     want(page, 6)
     assert not worker.is_interrupt_wanted()
     want(page, 7)
+    assert worker.is_interrupt_wanted()
+    assert not worker.is_interrupt_wanted(), "one interrupt is one"
+    want(page, 0)
+    assert worker.is_interrupt_wanted()
+
+
+@pytest.mark.parametrize("calls", [(7, 8), (8, 7), (9, 7, 8), (0, 8)])
+def test_several_interrupts_before_it_looks(page, calls):
+    """None takes another one's place; what was meant for a call that waits stops that one when it begins."""
+    worker = StatusPage(page)
+    worker.begin(7)
+    for call in calls:
+        want(page, call)
+    assert worker.is_interrupt_wanted()
+    assert not worker.is_interrupt_wanted()
+    assert worker.is_stopped(8)
+    assert not worker.is_stopped(10)
+
+
+def test_more_interrupts_than_the_ring_holds(page):
+    """The latest ones count."""
+    worker = StatusPage(page)
+    worker.begin(1000)
+    for call in (1000, *range(1, internal.RING + 1)):
+        want(page, call)
+    assert not worker.is_interrupt_wanted()
+    assert worker.is_stopped(internal.RING)
+    want(page, 1000)
     assert worker.is_interrupt_wanted()
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         RpcMagicError,
         SessionDiedError,
         SessionInUseError,
+        TokenMissingError,
         TransferError,
         UnknownFunctionError,
     )
@@ -62,6 +63,7 @@ _HOME = {
     "RpcMagicError": "errors",
     "SessionDiedError": "errors",
     "SessionInUseError": "errors",
+    "TokenMissingError": "errors",
     "TransferError": "errors",
     "UnknownFunctionError": "errors",
 }
@@ -89,6 +91,7 @@ __all__ = [
     "ServerInfo",
     "SessionDiedError",
     "SessionInUseError",
+    "TokenMissingError",
     "TransferError",
     "UnknownFunctionError",
     "__version__",

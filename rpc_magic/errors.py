@@ -5,6 +5,7 @@
     RpcMagicError
     ├── ConnectError                no server there, or it would not have us
     │   ├── AuthenticationError     the token was refused, or the server could not prove that it knows it
+    │   │   └── TokenMissingError   no token is known for the server
     │   └── SessionInUseError       another client holds the session
     ├── ConnectionLostError         the connection broke while something was under way
     ├── SessionDiedError            the session's process ended
@@ -46,6 +47,7 @@ __all__ = [
     "RpcMagicError",
     "SessionDiedError",
     "SessionInUseError",
+    "TokenMissingError",
     "TransferError",
     "UnknownFunctionError",
 ]
@@ -82,6 +84,17 @@ class ConnectError(RpcMagicError):
 
 class AuthenticationError(ConnectError):
     """The token was refused, or the server could not prove that it knows the token."""
+
+
+class TokenMissingError(AuthenticationError):
+    """No token is known for a server."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            url,
+            "no token is known for it, and no server of yours listens there on this machine",
+            "Give --token-file FILE (token_file=...), or set RPC_MAGIC_TOKEN_FILE.",
+        )
 
 
 class SessionInUseError(ConnectError):

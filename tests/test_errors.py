@@ -19,6 +19,7 @@ EXAMPLES: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
         {"url": "h:1", "reason": "nobody answers", "hint": "Start it."},
     ),
     "AuthenticationError": (("h:1", "no", "Do."), {"url": "h:1", "reason": "no", "hint": "Do."}),
+    "TokenMissingError": (("h:1",), {"url": "h:1"}),
     "SessionInUseError": (
         ("h:1", "s", "ann@host, process 5", 61.2),
         {"url": "h:1", "session": "s", "holder": "ann@host, process 5", "since": 61.2},

@@ -22,6 +22,7 @@ examples:
   rpc-magic serve --name lab                  a server; in a notebook: %rpc_connect lab
   rpc-magic serve --port 0                    the same on a free port
   rpc-magic sessions                          which servers run on this machine, and their sessions
+  rpc-magic token lab                         where the token of the server named lab is
 """
 _SERVE_EXAMPLES = """\
 examples:
@@ -32,6 +33,13 @@ examples:
   rpc-magic serve --expose mymodule --no-sessions --arguments data
                                               nothing but those functions, on plain data: no code from clients
   rpc-magic serve --host 0.0.0.0              for other machines too, with TLS; connect to the URL that it prints
+"""
+_TOKEN_EXAMPLES = """\
+examples:
+  rpc-magic token lab                         where it is
+  rpc-magic token lab --show                  print it, to be typed elsewhere
+  rpc-magic token lab --rotate                replace it; the one before is good for another day
+  rpc-magic token lab --rotate --keep 0       replace it at once, as when somebody has seen it
 """
 _DEMO_EXAMPLES = """\
 examples:
@@ -75,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     sessions = commands.add_parser("sessions", help="list this machine's servers and their sessions")
     sessions.set_defaults(module="listing")
+    _add_token(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(module="versions")
     return parser
@@ -146,6 +155,28 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         metavar="SEC",
         help="when the server was killed, sessions wait so long for it to be started again (default: 10 minutes)",
     )
+
+
+def _add_token(commands: argparse._SubParsersAction[_Parser]) -> None:
+    token = commands.add_parser(
+        "token",
+        help="say where a server's token is, show it, or replace it",
+        description="The token of a server on this machine. Whoever has it can run code there.",
+        epilog=_TOKEN_EXAMPLES,
+    )
+    token.set_defaults(module="tokening")
+    add = token.add_argument
+    add("name", nargs="?", default="", help="the server; without it, those that have no name")
+    add("--show", action="store_true", help="print the token")
+    add("--rotate", action="store_true", help="replace it; running servers take the new one at once")
+    add(
+        "--keep",
+        type=float,
+        default=24 * 3600.0,
+        metavar="SEC",
+        help="how long the one before is good as well (default: a day)",
+    )
+    add("--token-file", default="", metavar="F", help="the file, for a server that was started with one")
 
 
 def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:

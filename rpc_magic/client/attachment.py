@@ -136,6 +136,11 @@ class Attachment:
             raise
 
     @property
+    def place(self) -> Place:
+        """The server and its token."""
+        return self._place
+
+    @property
     def is_private(self) -> bool:
         """True for a session that ends with this client."""
         return not self._wanted

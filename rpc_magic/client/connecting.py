@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import time
 
 from rpc_magic.client.attachment import Attachment
 from rpc_magic.client.connection import Connection
-from rpc_magic.client.locating import embedded, has_ended, locate
-from rpc_magic.errors import ConnectError, ConnectionLostError
+from rpc_magic.client.dialing import learn_fingerprint
+from rpc_magic.client.locating import Place, embedded, has_ended, locate
+from rpc_magic.errors import ConnectError, ConnectionLostError, RpcMagicError
+from rpc_magic.runtime import known
 
-__all__ = ["connect"]
+__all__ = ["connect", "keep_token"]
 
 _DYING_SECONDS = 0.5
 """How long a killed process takes to be gone, at most."""
@@ -55,6 +59,10 @@ def connect(
             f"url is a text, as 'localhost:8000', or the name of a server, not {type(url).__name__}"
         )
     place = embedded(timeout) if url is None else locate(url, token, token_file)
+    if place.address.scheme == "rpc" and not place.address.fingerprint:
+        # From here on it is one certificate that is spoken to: the one over which the token is proved.
+        mark = learn_fingerprint(place.address, time.monotonic() + timeout)
+        place = place._replace(address=place.address._replace(fingerprint=mark))
 
     def attach() -> Attachment:
         return Attachment(
@@ -75,8 +83,30 @@ def connect(
         attachment = attach()
     versions = attachment.welcome.versions
     sys.stderr.write(attachment.compare({name: versions.get(name, "") for name in ("rpc_magic", "dill")}))
+    if place.address.scheme == "rpc":
+        _remember(place, name or "", attachment.welcome.name)
     return Connection(
         attachment,
-        name=name or ("local" if url is None else ""),
+        name=name or ("local" if url is None else place.name),
         is_plain_only=results == "data",
     )
+
+
+def _remember(place: Place, wanted: str, told: str) -> None:
+    """Note a server that was connected to; a folder that cannot be used is no reason not to be connected."""
+    with contextlib.suppress(OSError, RpcMagicError):
+        known.remember(place.address, wanted=wanted, told=told, token_file=place.token_file)
+
+
+def keep_token(connection: Connection) -> None:
+    """Have the token of a connection found from now on wherever this user connects to that server.
+
+    Raises:
+        RpcMagicError: it cannot be kept.
+    """
+    place = connection.attachment.place
+    try:
+        path = place.token_file or str(known.keep_token(place.address, place.token))
+        known.remember(place.address, wanted="", told=connection.attachment.welcome.name, token_file=path)
+    except OSError as error:
+        raise RpcMagicError(f"the token cannot be kept: {error.strerror or error}") from error

@@ -20,7 +20,7 @@ from rpc_magic.wire.handshake import (
     read_verdict,
 )
 
-__all__ = ["check_listening", "dial"]
+__all__ = ["check_listening", "dial", "learn_fingerprint"]
 
 _NO_TICKET = bytes(16)
 _LOOK_SECONDS = 2.0
@@ -62,26 +62,9 @@ def dial(
         sock.sendall(handshake.hello)
         sock.sendall(handshake.proof(_receive(sock, CHALLENGE_SIZE, deadline)))
         verdict = read_verdict(_receive(sock, VERDICT_SIZE, deadline))
-    except AuthenticationError:
+    except (OSError, EOFError, ProtocolError) as error:
         sock.close()
-        raise
-    except TimeoutError as error:
-        sock.close()
-        raise ConnectError(url, "the server did not answer in time", _WELL) from error
-    except (EOFError, ConnectionResetError) as error:
-        sock.close()
-        hint = f"{_WELL} One that uses TLS is reached by the rpc:// URL that it prints."
-        raise ConnectError(url, "it closed the connection", hint) from error
-    except ProtocolError as error:
-        sock.close()
-        raise ConnectError(url, str(error), "Check the address.") from error
-    except ssl.SSLError as error:
-        sock.close()
-        reason = "what answers there does not speak TLS 1.3"
-        raise ConnectError(url, reason, "Is it an rpc_magic server, and does it use TLS?") from error
-    except OSError as error:
-        sock.close()
-        raise ConnectError(url, f"the connection broke: {error.strerror or error}") from error
+        raise _explain(url, error) from error
     except BaseException:
         sock.close()
         raise
@@ -99,6 +82,35 @@ def dial(
         Verdict.NO_SUCH_SESSION: "the session has ended, or the server has no such thing",
     }
     raise ConnectError(url, reasons[verdict])
+
+
+def _explain(url: str, error: OSError | EOFError | ProtocolError) -> ConnectError:
+    """Return what an error of a handshake means."""
+    match error:
+        case ssl.SSLError():
+            reason = "what answers there does not speak TLS 1.3"
+            return ConnectError(url, reason, "Is it an rpc_magic server, and does it use TLS?")
+        case TimeoutError():
+            return ConnectError(url, "the server did not answer in time", _WELL)
+        case EOFError() | ConnectionResetError():
+            hint = f"{_WELL} One that uses TLS is reached by the rpc:// URL that it prints."
+            return ConnectError(url, "it closed the connection", hint)
+        case ProtocolError():
+            return ConnectError(url, str(error), "Check the address.")
+    return ConnectError(url, f"the connection broke: {error.strerror or error}")
+
+
+def learn_fingerprint(address: Address, deadline: float) -> str:
+    """Return the fingerprint of the certificate that a server shows. Only the proof of the token tells whose it is.
+
+    Raises:
+        ConnectError: there is no server there that speaks TLS.
+    """
+    with _connect(address, deadline) as sock:
+        try:
+            return _shake_hands(sock, deadline).peer_hash().hex()
+        except (OSError, EOFError) as error:
+            raise _explain(address.url, error) from error
 
 
 def check_listening(address: Address) -> None:
@@ -143,21 +155,27 @@ def _connect(address: Address, deadline: float) -> socket.socket:
 
 def _secure(sock: socket.socket, address: Address, deadline: float) -> tuple[socket.socket, bytes]:
     """Go through the handshake of TLS; return the plain socket that stands for the connection, and its binding."""
-    tls = TlsEnd(client_context(), is_server=False)
-    while not tls.shake_hands():
-        sock.sendall(tls.data_to_send())
-        tls.receive(_receive_some(sock, _PIECE, deadline))
-    sock.sendall(tls.data_to_send())
+    tls = _shake_hands(sock, deadline)
     binding = tls.peer_hash()
     if address.fingerprint and binding.hex() != address.fingerprint:
         raise AuthenticationError(
             address.url,
-            f"the server's certificate has another fingerprint, {binding.hex()}",
+            f"its certificate is not the one that is known, its fingerprint is {binding.hex()}",
             "If the server was given a new key, use the URL that it prints now; if not, somebody else has answered "
             "in its place.",
         )
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return start_pump(tls, sock), binding
+
+
+def _shake_hands(sock: socket.socket, deadline: float) -> TlsEnd:
+    """Go through the handshake of TLS."""
+    tls = TlsEnd(client_context(), is_server=False)
+    while not tls.shake_hands():
+        sock.sendall(tls.data_to_send())
+        tls.receive(_receive_some(sock, _PIECE, deadline))
+    sock.sendall(tls.data_to_send())
+    return tls
 
 
 def _receive(sock: socket.socket, size: int, deadline: float) -> bytes:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rpc_magic.client.dialing import check_listening
-from rpc_magic.errors import AuthenticationError, ConnectError, RpcMagicError
-from rpc_magic.runtime import launch, records, tokens
+from rpc_magic.errors import ConnectError, RpcMagicError, TokenMissingError
+from rpc_magic.runtime import known, launch, records, tokens
 from rpc_magic.runtime.addresses import Address, is_address, parse_address
 from rpc_magic.runtime.folders import socket_path
 
@@ -20,10 +20,20 @@ __all__ = ["Place", "embedded", "has_ended", "locate"]
 
 
 class Place(NamedTuple):
-    """A server that can be connected to."""
+    """A server that can be connected to.
+
+    Attributes:
+        address: its address.
+        token: its token.
+        token_file: where that was read; empty where it is from no file.
+        name: by which it is remembered; may be empty.
+        is_embedded: this process has started it for itself.
+    """
 
     address: Address
-    token: bytes
+    token: tokens.Token
+    token_file: str = ""
+    name: str = ""
     is_embedded: bool = False
 
 
@@ -73,35 +83,54 @@ def has_ended(seconds: float) -> bool:
 def locate(url: str, token: str | bytes | None, token_file: str | os.PathLike[str] | None) -> Place:
     """Return the place of a server that is named by its URL or name.
 
-    The token is taken, in this order, from `token`, from `token_file`, from the server's record on this machine, or
-    from the file that the environment variable RPC_MAGIC_TOKEN_FILE names.
+    The token is taken, in this order, from `token`, from `token_file`, from the server's record on this machine, from
+    where it was when the server was last connected to, or from the file that the environment variable
+    RPC_MAGIC_TOKEN_FILE names.
 
     Raises:
         ConnectError: the URL is wrong, or no server has that name.
-        AuthenticationError: no token is known for it.
+        TokenMissingError: no token is known for it.
         RpcMagicError: the token, or its file, is unusable.
     """
-    if not is_address(url):
-        record = records.find(url)
-        if record is None:
-            names = [one.name for one in records.living()]
-            near = difflib.get_close_matches(url, names, 3) or names[:5]
-            hint = (
-                f"Known here: {', '.join(near)}."
-                if near
-                else "None runs here; start one with: rpc-magic serve."
-            )
-            raise ConnectError(url or "''", "no server of that name runs on this machine", hint)
-        address = parse_address(record.url)
-    else:
-        address = parse_address(url)
-        record = records.find(address.url)
+    address, record = _address(url)
+    remembered = known.by_address(address)
+    if remembered is not None and "?fp=" not in url:  # a fingerprint that is stated is the one that is meant
+        address = parse_address(remembered.url)
     try:
-        return Place(address, _token(address.url, token, token_file, record))
-    except AuthenticationError as error:
+        secret, path = _token(address.url, token, token_file, record, remembered)
+    except TokenMissingError as error:
         no_token = error
+    else:
+        return Place(address, secret, path, remembered.name if remembered is not None else "")
     check_listening(address)  # there may be no server to have a token for
     raise no_token
+
+
+def _address(url: str) -> tuple[Address, records.ServerRecord | None]:
+    """Return a server's address, and its record when it runs on this machine."""
+    if is_address(url):
+        address = parse_address(url)
+        for record in records.living():
+            if record.url == address.url:
+                return address, record
+            listed = parse_address(record.url)
+            is_same = listed.place == address.place and address.scheme == "rpc"
+            is_by_port = listed.port == address.port and address.scheme == "tcp" and "://" not in url
+            if listed.scheme == "rpc" and (is_same or is_by_port):
+                # It uses TLS, as the URL does not say, or its fingerprint is another one, as will be found.
+                mark = address.fingerprint or listed.fingerprint
+                return address._replace(scheme="rpc", fingerprint=mark), record
+        return address, None
+    found = records.find(url)
+    if found is not None:
+        return parse_address(found.url), found
+    remembered = known.by_name(url)
+    if remembered is not None:
+        return parse_address(remembered.url), None
+    names = {one.name for one in records.living()} | {one.name for one in known.all_known()} - {""}
+    near = difflib.get_close_matches(url, names, 3) or sorted(names)[:5]
+    hint = f"Known here: {', '.join(near)}." if near else "None runs here; start one with: rpc-magic serve."
+    raise ConnectError(url or "''", "no server of that name runs on this machine or is remembered", hint)
 
 
 def _token(
@@ -109,21 +138,23 @@ def _token(
     token: str | bytes | None,
     token_file: str | os.PathLike[str] | None,
     record: records.ServerRecord | None,
-) -> bytes:
+    remembered: known.KnownServer | None,
+) -> tuple[tokens.Token, str]:
+    """Return the token, and the path of its file ("" for none)."""
     if token is not None:
-        return token if isinstance(token, bytes) and len(token) == 32 else tokens.parse_token(_text(token))
-    if token_file is not None:
-        return tokens.read_token(Path(token_file).expanduser())
-    if record is not None and record.token_file:
-        return tokens.read_token(Path(record.token_file))
-    stated = os.environ.get(tokens.TOKEN_FILE_VARIABLE)
-    if stated:
-        return tokens.read_token(Path(stated))
-    raise AuthenticationError(
-        url,
-        "no token is known for it, and no server of yours listens there on this machine",
-        f"Give --token-file FILE (token_file=...), or set {tokens.TOKEN_FILE_VARIABLE}.",
-    )
+        if isinstance(token, bytes) and len(token) == 32:
+            return tokens.Token(token), ""
+        return tokens.parse_token(_text(token)), ""
+    stated = token_file
+    if stated is None and record is not None:
+        stated = record.token_file
+    if not stated and remembered is not None:
+        stated = remembered.token_file
+    stated = stated or os.environ.get(tokens.TOKEN_FILE_VARIABLE)
+    if not stated:
+        raise TokenMissingError(url)
+    path = Path(stated).expanduser()
+    return tokens.read_token(path), str(path.absolute())
 
 
 def _text(token: str | bytes) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from functools import partial
 from typing import Any
 
 from rpc_magic.client import Connection, connect
+from rpc_magic.client.connecting import keep_token
+from rpc_magic.errors import TokenMissingError
 from rpc_magic.notebook.arguments import as_identifier
 from rpc_magic.notebook.asking import Asking
 from rpc_magic.notebook.background import Background
@@ -19,6 +22,7 @@ from rpc_magic.notebook.registry import Registry, Server
 from rpc_magic.notebook.relay import Relay
 from rpc_magic.notebook.render import Places, show_here
 from rpc_magic.notebook.status import Status
+from rpc_magic.notebook.typed import ask_token
 from rpc_magic.notebook.watching import is_watched
 
 __all__ = ["Extension"]
@@ -90,8 +94,11 @@ class Extension:
         session: str | None = None,
         token_file: str | None = None,
         take: bool = False,
+        remember: bool = False,
     ) -> tuple[Server, bool]:
         """Connect, or keep a connection that was made with the same arguments and is well.
+
+        Where no token is known, and somebody can be asked, it is asked for.
 
         Returns:
             The server, and whether it is new.
@@ -111,7 +118,18 @@ class Extension:
             ):
                 self.registry.default = server.name
                 return server, False
-        connection = connect(url, name=name, session=session, token_file=token_file, take=take)
+        make = partial(connect, url, name=name, session=session, token_file=token_file, take=take)
+        try:
+            connection, missing = make(), None
+        except TokenMissingError as error:
+            missing = error
+        if missing is not None:
+            token = ask_token(missing.url, is_watched=is_watched(self.shell))
+            if token is None:
+                raise missing
+            connection = make(token=token)
+        if remember:
+            keep_token(connection)
         for server in list(self.registry.servers.values()):
             if server.name == name or server.arguments == arguments:
                 self.disconnect(server.name)

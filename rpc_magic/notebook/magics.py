@@ -41,6 +41,9 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         ),
         Argument("--session", help="name of a session that outlives this kernel; without it, a private one"),
         Argument("--token-file", help="file that holds the server's token, mode 0600"),
+        Argument(
+            "--remember", action="store_true", help="keep the token, so that it need not be given again"
+        ),
         Argument("--take", action="store_true", help="take the session over when another client holds it"),
         Argument("--no-widget", action="store_true", help="show the status as a line of text"),
     )
@@ -48,12 +51,16 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         """Connect to a server, on which %%rpc_call then runs cells.
 
         Several servers may be connected, each under its own name; the one connected last is the default. Run
-        again with the same arguments, it keeps the connection.
+        again with the same arguments, it keeps the connection. A server on another machine is remembered, with its
+        name and the fingerprint of its certificate, and can be named from then on. Its token is asked for where it is
+        not known; --remember keeps it in a file that only you can read.
 
         Examples::
 
             %rpc_connect
             %rpc_connect localhost:8000 --name gpu --session training
+            %rpc_connect rpc://lab:8000/?fp=9f86d0... --name lab --remember
+            %rpc_connect lab
         """
         arguments = read_line(self.rpc_connect, line)
         server, is_new = self._extension.connect(
@@ -62,6 +69,7 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             session=arguments.session,
             token_file=arguments.token_file,
             take=arguments.take,
+            remember=arguments.remember,
         )
         if is_new:
             self._add_alias(server.name)

@@ -18,7 +18,7 @@ from rpc_magic.errors import RpcMagicError
 from rpc_magic.runtime.folders import private_folder, runtime_folder
 from rpc_magic.runtime.processes import start_time
 
-__all__ = ["ServerRecord", "check_name", "find", "living", "remove", "write"]
+__all__ = ["ServerRecord", "check_name", "find", "is_name", "living", "remove", "write"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
 
@@ -41,13 +41,18 @@ class ServerRecord(msgspec.Struct, frozen=True):
     token_file: str
 
 
+def is_name(name: str) -> bool:
+    """Tell whether `name` can name a server."""
+    return bool(_NAME.match(name))
+
+
 def check_name(name: str) -> str:
     """Return `name` when it can name a server.
 
     Raises:
         RpcMagicError: it cannot.
     """
-    if not _NAME.match(name):
+    if not is_name(name):
         raise RpcMagicError(
             f"{name!r} cannot name a server: use up to 64 letters, digits, '_', '.' and '-', a letter first"
         )

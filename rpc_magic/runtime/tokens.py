@@ -1,4 +1,8 @@
-"""Tokens: 256 random bits, 64 hexadecimal digits in a file of mode 0600."""
+"""Tokens: 256 random bits, 64 hexadecimal digits in a file of mode 0600.
+
+When a token is replaced, the one before is good for a stated time. It is kept beside the file, in ``FILE.old``: its
+digits, the seconds for which it is good, and until when (seconds since 1970).
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,23 @@ import os
 import re
 import secrets
 import stat
+import time
 from pathlib import Path
 
 from rpc_magic.errors import RpcMagicError
+from rpc_magic.runtime.folders import private_folder, state_folder
 
-__all__ = ["TOKEN_FILE_VARIABLE", "Token", "new_token", "parse_token", "read_token", "write_token"]
+__all__ = [
+    "TOKEN_FILE_VARIABLE",
+    "Token",
+    "new_token",
+    "parse_token",
+    "read_old_token",
+    "read_token",
+    "rotate",
+    "token_path",
+    "write_token",
+]
 
 TOKEN_FILE_VARIABLE = "RPC_MAGIC_TOKEN_FILE"
 """Environment variable that names a token file; servers and clients read it alike."""
@@ -64,17 +80,57 @@ def read_token(path: Path) -> Token:
         raise RpcMagicError(f"the token file {path} holds no token: {error}") from None
 
 
+def token_path(name: str) -> Path:
+    """Return where the token of a server of this name is kept, unless another file is stated.
+
+    Raises:
+        RpcMagicError: see `private_folder`.
+    """
+    return private_folder(state_folder() / "tokens") / f"{name or 'default'}.token"
+
+
+def _old_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.old")
+
+
+def rotate(path: Path, seconds: float) -> None:
+    """Replace the token of a file; the one before is good for `seconds`.
+
+    Raises:
+        RpcMagicError: the file holds no token.
+        OSError: it cannot be written.
+    """
+    old = read_token(path)
+    # First the old one: at every moment that one is good which a client may read.
+    _write(_old_path(path), f"{old.hex()} {seconds} {time.time() + seconds}\n")
+    write_token(path, new_token())
+
+
+def read_old_token(path: Path) -> tuple[Token, float] | None:
+    """Return the token that a file held before, and for how many seconds it is still good; None when it is not."""
+    try:
+        digits, seconds, until = _old_path(path).read_text("ascii").split()
+        left = min(float(seconds), float(until) - time.time())  # whatever the clock is set to
+        return (parse_token(digits), left) if left > 0 else None
+    except (OSError, ValueError, RpcMagicError):
+        return None
+
+
 def write_token(path: Path, token: bytes) -> None:
     """Write a new token file; an existing one is replaced in one step.
 
     Raises:
         OSError: it cannot be written.
     """
+    _write(path, f"{token.hex()}\n")
+
+
+def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
-            file.write(token.hex() + "\n")
+            file.write(text)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -36,7 +36,7 @@ class Admission:
     """Takes accepted connections through their handshake.
 
     Args:
-        tokens: the tokens that are good now.
+        tokens: gives the tokens that are good now.
         settings: limits and times.
         check: says of a proved hello what its verdict is.
         admit: takes the connection over, as a plain socket, when the verdict was ADMITTED and has been sent.
@@ -45,7 +45,7 @@ class Admission:
 
     def __init__(
         self,
-        tokens: tuple[bytes, ...],
+        tokens: Callable[[], tuple[bytes, ...]],
         settings: ServerSettings,
         check: Callable[[Hello], Verdict],
         admit: Callable[[Hello, socket.socket], Awaitable[None]],
@@ -108,7 +108,7 @@ class Admission:
     async def _handshake(self, channel: Channel) -> tuple[Hello, Verdict]:
         start = await channel.receive(START_SIZE)
         check_start(start)
-        handshake = ServerHandshake(self._tokens, channel.binding)
+        handshake = ServerHandshake(self._tokens(), channel.binding)
         hello, challenge = handshake.challenge(start + await channel.receive(HELLO_SIZE - START_SIZE))
         await channel.send(challenge)
         if not handshake.is_proved(await channel.receive(PROOF_SIZE)):

@@ -19,7 +19,6 @@ import psutil
 from rpc_magic.errors import ConnectError, RpcMagicError
 from rpc_magic.runtime import records, tokens
 from rpc_magic.runtime.addresses import Address, parse_address
-from rpc_magic.runtime.folders import private_folder, state_folder
 from rpc_magic.runtime.launch import SupervisorConfig, environment
 from rpc_magic.runtime.processes import machine_id, python_tag, start_time, user_name
 from rpc_magic.runtime.versions import own_versions
@@ -30,6 +29,7 @@ from rpc_magic.server.clients import ClientConnection, connect_client
 from rpc_magic.server.keepers import Keepers, Start
 from rpc_magic.server.listening import listen, reachable
 from rpc_magic.server.sessions import Session, SessionTable
+from rpc_magic.server.tokens import TokenSource
 from rpc_magic.settings import ServerSettings, WireLimits
 from rpc_magic.transport.packets import PacketSocket
 from rpc_magic.wire import control, internal
@@ -85,7 +85,9 @@ class Supervisor:
                 self._settings,
                 lambda table: Keepers(keeper, start_keeper, table.worker_exited, self._keeper_gone),
             )
-        self._admission = Admission((token,), self._settings, self._check, self._admit, tls)
+        self._admission = Admission(
+            TokenSource(token, token_file).good, self._settings, self._check, self._admit, tls
+        )
         self._record = records.ServerRecord(
             self.name, self.url, os.getpid(), start_time(os.getpid()), token_file
         )
@@ -262,8 +264,7 @@ def _find_token(config: SupervisorConfig) -> tuple[bytes, str]:
     stated = config.token_file or os.environ.get(tokens.TOKEN_FILE_VARIABLE, "")
     if stated:
         return tokens.read_token(Path(stated)), str(Path(stated).resolve())
-    folder = private_folder(state_folder() / "tokens")
-    path = folder / f"{config.name or 'default'}.token"
+    path = tokens.token_path(config.name)
     if not path.exists():
         tokens.write_token(path, tokens.new_token())
     return tokens.read_token(path), str(path)

@@ -75,7 +75,9 @@ def test_another_fingerprint(secure, runtime_dir):
     """It is a hard error that names the certificate's fingerprint and says what to do."""
     place, _, mark = secure.partition("/?fp=")
     wrong = "0" * 64
-    with pytest.raises(errors.AuthenticationError, match=f"{mark}.*new key.*prints now") as caught:
+    with pytest.raises(
+        errors.AuthenticationError, match=f"not the one that is known.*{mark}.*new key.*prints now"
+    ) as caught:
         rpc_magic.connect(f"{place}/?fp={wrong}", token_file=runtime_dir / "tokens" / "default.token")
     assert "\n" not in str(caught.value)
 

@@ -61,7 +61,7 @@ def test_relay(tmp_path: Path, is_known: bool) -> None:
         mark = server.url.partition("/?")[2]
         token = read_token(Path(server.token_file))
         with unharmed(server):
-            said = "another fingerprint" if is_known else "could not prove"
+            said = "not the one that is known" if is_known else "could not prove"
             with pytest.raises(errors.AuthenticationError, match=said):
                 rpc_magic.connect(
                     f"rpc://{place}/" + (f"?{mark}" if is_known else ""), token_file=server.token_file

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -376,6 +377,40 @@ def test_prompts_of_a_remote_cell(connected: Kernel) -> None:
     assert prompts == ["(Pdb) ", "(Pdb) "]
     assert "10" in text(outputs)
     assert "6" in str(connected.run("y"))
+
+
+def test_a_token_is_asked_for(kernel: Kernel, tmp_path: Path) -> None:
+    """Where none is known it is typed unseen, is in no history, and is found again when that was asked for."""
+    with serving_abroad(tmp_path) as (url, token):
+        wrong, outputs = kernel.answer(f"%rpc_connect {url} --no-widget", "nonsense")
+        assert url in wrong[0]
+        assert "64 hexadecimal digits" in str(outputs)
+        kernel.answer(f"%rpc_connect {url} --no-widget --name typed", token)
+        prompts, outputs = kernel.answer(f"%rpc_connect {url} --no-widget --name kept --remember", token)
+        assert len(prompts) == 1
+        assert token not in str(outputs)
+        [shown] = kernel.run("%rpc_disconnect typed\n%rpc_disconnect kept\n%rpc_connect kept --no-widget")[
+            -1:
+        ]
+        assert "kept" in str(shown)
+        history = kernel.run("%history -n\nprint(In, dir())")
+        assert token not in str(history)
+        kernel.run("%rpc_disconnect kept")
+
+
+@contextmanager
+def serving_abroad(folder: Path) -> Iterator[tuple[str, str]]:
+    """Run a server that this user has no record of; gives its URL and token."""
+    environ = {**os.environ, "RPC_MAGIC_RUNTIME_DIR": str(folder / "r")}
+    command = [sys.executable, "-m", "rpc_magic", "serve", "--tls", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().strip()
+        yield url, (folder / "r" / "tokens" / "default.token").read_text().strip()
+    finally:
+        process.terminate()
+        process.communicate(timeout=TIMEOUT)
 
 
 def test_debugging_a_remote_error(connected: Kernel) -> None:

@@ -178,3 +178,27 @@ def test_a_token_does_not_show_itself():
     token = tokens.parse_token("ab" * 32)
     assert token == bytes.fromhex("ab" * 32)
     assert f"{token} {token!r} {[token]}" == "<token> <token> [<token>]"
+
+
+def test_rotation():
+    """A replaced token is good for the stated time, whatever the clock is set to; the file has the new one only."""
+    path = tokens.token_path("lab")
+    tokens.write_token(path, first := tokens.new_token())
+    assert tokens.read_old_token(path) is None
+    tokens.rotate(path, 60.0)
+    assert tokens.read_token(path) != first
+    old, left = tokens.read_old_token(path)
+    assert old == first
+    assert 50 < left <= 60
+    for file in path.parent.iterdir():
+        assert file.stat().st_mode & 0o777 == 0o600
+    beside = path.with_name("lab.token.old")
+    digits, _, until = beside.read_text().split()
+    beside.write_text(f"{digits} 60.0 {float(until) + 1e9}")
+    assert tokens.read_old_token(path)[1] == 60.0
+    beside.write_text(f"{digits} 60.0 {float(until) - 1e9}")
+    assert tokens.read_old_token(path) is None
+    beside.write_text("nonsense")
+    assert tokens.read_old_token(path) is None
+    tokens.rotate(path, 0.0)
+    assert tokens.read_old_token(path) is None

@@ -1,0 +1,25 @@
+"""Asking a person for a token: typed unseen, in no cell and in no history."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+
+from IPython.core.error import StdinNotImplementedError
+
+__all__ = ["ask_token"]
+
+
+def ask_token(url: str, *, is_watched: bool) -> str | None:
+    """Return what somebody types as the token of a server; None where nobody can be asked.
+
+    Args:
+        url: the server's.
+        is_watched: somebody may look at a page; else a terminal is needed.
+    """
+    if not is_watched and (sys.stdin is None or not sys.stdin.isatty()):
+        return None
+    try:
+        return getpass.getpass(f"The token of {url} (64 hexadecimal digits, as its file has them): ")
+    except (StdinNotImplementedError, EOFError):  # as nbclient's front end, which has no place to type
+        return None

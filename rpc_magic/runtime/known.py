@@ -1,0 +1,111 @@
+"""The servers on other machines that this user's clients have come to know, as ssh knows hosts.
+
+One JSON file of mode 0600 an address in the user's private folder, ``known/ADDRESS.json``: what it was called, the
+fingerprint of its certificate, and where its token is. A token that was typed is kept beside it, on request.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from rpc_magic.runtime.addresses import Address, parse_address
+from rpc_magic.runtime.folders import private_folder, state_folder
+from rpc_magic.runtime.records import is_name
+from rpc_magic.runtime.tokens import write_token
+
+__all__ = ["KnownServer", "all_known", "by_address", "by_name", "keep_token", "remember"]
+
+
+class KnownServer(msgspec.Struct, frozen=True):
+    """A server that somebody has been connected to.
+
+    Attributes:
+        url: with the fingerprint of its certificate, where it uses TLS.
+        name: by which it is reached; empty for none.
+        token_file: path of its token; empty where it is not known.
+    """
+
+    url: str
+    name: str = ""
+    token_file: str = ""
+
+
+def _folder() -> Path:
+    return state_folder() / "known"
+
+
+def _path(address: Address) -> Path:
+    return _folder() / f"{quote(address._replace(fingerprint='').url, safe='')}.json"
+
+
+def _read(path: Path) -> KnownServer | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=KnownServer)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _write(path: Path, server: KnownServer) -> None:
+    private_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.encode(server))
+    temporary.replace(path)
+
+
+def all_known() -> list[KnownServer]:
+    """Return all of them."""
+    return [server for path in sorted(_folder().glob("*.json")) if (server := _read(path)) is not None]
+
+
+def by_address(address: Address) -> KnownServer | None:
+    """Return the one at an address, whatever its fingerprint, or None."""
+    return _read(_path(address))
+
+
+def by_name(name: str) -> KnownServer | None:
+    """Return the one of a name, or None."""
+    return next((server for server in all_known() if name and server.name == name), None)
+
+
+def remember(address: Address, *, wanted: str, told: str, token_file: str) -> None:
+    """Note what is known of a server to which a connection was made.
+
+    Args:
+        address: with the fingerprint of its certificate.
+        wanted: the name that the user has given it, which is taken from any other server; empty for none.
+        told: the name that it has itself, which another server keeps.
+        token_file: path of its token; empty leaves what was noted.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    before = by_address(address)
+    wanted = wanted if is_name(wanted) else ""
+    name = wanted or (before.name if before else "")
+    if not name and is_name(told) and by_name(told) is None:
+        name = told
+    server = KnownServer(address.url, name, token_file or (before.token_file if before else ""))
+    if server == before:
+        return
+    for other in all_known() if wanted else ():
+        if other.name == wanted and other != before:
+            _write(_path(parse_address(other.url)), msgspec.structs.replace(other, name=""))
+    _write(_path(address), server)
+
+
+def keep_token(address: Address, token: bytes) -> Path:
+    """Write a token that was typed to a file of the user's alone; return its path.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = private_folder(_folder()) / f"{_path(address).stem}.token"
+    write_token(path, token)
+    return path

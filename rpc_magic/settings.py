@@ -59,6 +59,7 @@ class ServerSettings:
         session_ttl: a named session without a client lives this long while idle, in seconds.
         silent_seconds: a client not heard from for this long may be replaced without being asked.
         orphan_seconds: workers live this long without a supervisor, so that a new one can adopt them.
+        stop_seconds: running calls get so long when the server is told to end.
         drained: bytes of a worker's file descriptors 1 and 2 that the keeper holds for it at most.
         last_words: bytes of its standard error that are kept to explain its death.
         end_seconds: between asking a worker to end and killing it.
@@ -72,6 +73,7 @@ class ServerSettings:
     session_ttl: float = 24 * 3600.0
     silent_seconds: float = 40.0
     orphan_seconds: float = 600.0
+    stop_seconds: float = 5.0
     drained: int = 8 * MIB
     last_words: int = 8 * KIB
     end_seconds: float = 2.0

@@ -149,6 +149,13 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="a named session without a client ends when it was idle for so long (default: a day)",
     )
     add(
+        "--stop-seconds",
+        type=float,
+        default=5.0,
+        metavar="SEC",
+        help="running calls get so long when the server is told to end; told again it ends at once (default: 5)",
+    )
+    add(
         "--orphan-ttl",
         type=float,
         default=600.0,

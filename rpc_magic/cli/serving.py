@@ -42,6 +42,7 @@ def configuration(options: argparse.Namespace) -> launch.SupervisorConfig:
         threads=options.threads,
         cwd=_folder(options.cwd) if options.cwd else "",
         session_ttl=options.session_ttl,
+        stop_seconds=max(0.0, options.stop_seconds),
         orphan_seconds=max(0.0, options.orphan_ttl),
         max_sessions=options.max_sessions,
     )

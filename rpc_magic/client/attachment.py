@@ -377,6 +377,8 @@ class Attachment:
             case control.Taken(holder):
                 self._lose(ConnectionLostError(self.url, f"{holder} took the session over"))
             case control.Goodbye(reason):
+                for link in list(self._links.values()):
+                    link.read_rest()  # what was finished before
                 self._lose(ConnectionLostError(self.url, reason))
             case control.Pong():
                 self.pong = message

@@ -35,7 +35,7 @@ class SupervisorConfig(msgspec.Struct, frozen=True):
         watch_pid: the process that this server ends with; 0 for none.
         cwd: folder in which sessions of clients on other machines start; empty is the home folder.
         is_recorded: write a record, by which clients on this machine find the server.
-        orphan_seconds, session_ttl: see `ServerSettings`.
+        orphan_seconds, session_ttl, stop_seconds: see `ServerSettings`.
         max_sessions: its `sessions`.
         tls_cert, tls_key: files of a certificate and its key, for an `rpc://` URL; empty takes the user's own, which is
             made when it is first needed.
@@ -55,6 +55,7 @@ class SupervisorConfig(msgspec.Struct, frozen=True):
     is_recorded: bool = True
     orphan_seconds: float = 600.0
     session_ttl: float = 24 * 3600.0
+    stop_seconds: float = 5.0
     max_sessions: int = 64
     tls_cert: str = ""
     tls_key: str = ""

@@ -38,6 +38,9 @@ __all__ = ["Holder", "Session", "SessionError", "SessionTable"]
 _REMEMBERED = 256
 """Sessions of which it is known how they ended, for clients that were not connected then."""
 
+_LOOK_SECONDS, _IDLE_LOOKS = 0.05, 3
+"""Between two looks whether calls run, and how many in a row must find none."""
+
 _WORD = Struct("=Q")
 _MOMENT = Struct("=d")
 
@@ -110,6 +113,7 @@ class SessionTable:
         self._names: dict[str, Session] = {}
         self._private = 0
         self._ended: dict[bytes, control.SessionEnded] = {}
+        self._is_closing = False
         self.keepers = make_keepers(self)
 
     # ------------------------------------------------------------ attaching
@@ -174,6 +178,8 @@ class SessionTable:
         return await self._create(request, holder, cwd)
 
     async def _create(self, request: control.Attach, holder: Holder, cwd: str) -> Session:
+        if self._is_closing:
+            raise _refusal("busy", "the server is about to end and makes no new sessions")
         limit = self._settings.sessions
         if len(self._sessions) >= limit:
             raise _refusal(
@@ -311,6 +317,25 @@ class SessionTable:
                 session.left_at = now  # it has been idle from the end of what runs
             elif now - session.left_at > kept:
                 self._tell_end(session)
+
+    async def wind_down(self, seconds: float) -> None:
+        """Make no new sessions; return when no call runs any more, or after so many seconds."""
+        self._is_closing = True
+        deadline = time.monotonic() + seconds
+        idle = 0 if self._is_busy else _IDLE_LOOKS
+        while idle < _IDLE_LOOKS and time.monotonic() < deadline:
+            await asyncio.sleep(_LOOK_SECONDS)
+            idle = 0 if self._is_busy else idle + 1  # several times: the outcome has still to leave
+
+    @property
+    def _is_busy(self) -> bool:
+        return any(session.running_call[0] for session in self._sessions.values())
+
+    def interrupt_all(self) -> None:
+        """Interrupt whatever runs in any session."""
+        for session in self._sessions.values():
+            if session.running_call[0]:
+                self.interrupt(session, 0)
 
     def end_now(self, session: Session, reason: str) -> None:
         """End a session because its client says so; `reason` is what the client is told afterwards."""

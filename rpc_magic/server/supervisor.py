@@ -77,9 +77,13 @@ class Supervisor:
         self._versions = own_versions()
         self._began = time.monotonic()
         self._settings = ServerSettings(
-            orphan_seconds=config.orphan_seconds, session_ttl=config.session_ttl, sessions=config.max_sessions
+            orphan_seconds=config.orphan_seconds,
+            session_ttl=config.session_ttl,
+            sessions=config.max_sessions,
+            stop_seconds=config.stop_seconds,
         )
         self._ended = asyncio.Event()
+        self._winding_down: asyncio.Task[None] | None = None
         if keeper is not None:
             self.sessions = SessionTable(
                 self._settings,
@@ -164,7 +168,7 @@ class Supervisor:
         """Serve until told to end."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end, "the server was told to end")
+            loop.add_signal_handler(number, self._wind_down)
         self._watch_user(loop)
         if self._program is not None:
             loop.add_reader(self._program.fileno(), self._program_readable)
@@ -197,6 +201,15 @@ class Supervisor:
             return
         loop.add_reader(watched, self._end, "its user is gone")
 
+    def _wind_down(self) -> None:
+        """Told to end: calls that run get a stated time. Told again: at once."""
+        if self.sessions is None or self._winding_down is not None:
+            self._end("the server was told to end")
+            return
+        log.info("no new sessions from now on; what runs gets %g s", self._settings.stop_seconds)
+        self._winding_down = asyncio.create_task(self.sessions.wind_down(self._settings.stop_seconds))
+        self._winding_down.add_done_callback(lambda _: self._end("the server was told to end"))
+
     def _end(self, reason: str) -> None:
         if self._ended.is_set():
             return
@@ -210,6 +223,9 @@ class Supervisor:
         if self.sessions is None:
             return
         keepers = self.sessions.keepers
+        if self._winding_down is not None:
+            self.sessions.interrupt_all()  # its own cleaning up is the last thing that a call may do
+            await self.sessions.wind_down(self._settings.end_seconds)
         keepers.end_all()
         deadline = time.monotonic() + self._settings.end_seconds + 2.0
         while not keepers.are_gone() and time.monotonic() < deadline:  # noqa: ASYNC110 - only the kernel tells of it

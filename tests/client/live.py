@@ -56,6 +56,7 @@ def all_gone(pids: set[int]) -> None:
 @contextmanager
 def served(**config: Any) -> Iterator[str]:
     """Run a supervisor as `rpc-magic serve` does; gives its URL. It is ended, with all that it started."""
+    config.setdefault("stop_seconds", 0.0)  # what still runs at a test's end is of no interest
     process, url = launch.start(launch.SupervisorConfig(url=config.pop("url", "tcp://127.0.0.1:0"), **config))
     served.process = process  # type: ignore[attr-defined]
     try:

@@ -302,3 +302,59 @@ def sessions(url):
 
     with rpc_magic.connect(url, session="asks") as conn:
         return conn.attachment.control.ask(control.ListSessions(), control.Sessions, SECONDS).sessions
+
+
+def test_running_calls_get_a_stated_time(tmp_path):
+    """Told to end, a server makes no new session, lets what runs end and hands over its result, and then ends."""
+    begun, go = tmp_path / "begun", tmp_path / "go"
+
+    def wait():
+        begun.touch()
+        while not go.exists():
+            time.sleep(0.01)
+        return "done"
+
+    with served(stop_seconds=SECONDS) as url, rpc_magic.connect(url) as conn:
+        call = conn.submit(wait)
+        eventually(begun.exists)
+        served.process.terminate()
+        eventually(lambda: _is_refused(url))
+        go.touch()
+        assert call.result(SECONDS) == "done"
+        with pytest.raises(rpc_magic.ConnectionLostError, match="told to end"):
+            eventually(lambda: conn.call(abs, -1) != 1)
+        served.process.wait(SECONDS)
+
+
+def _is_refused(url):
+    try:
+        rpc_magic.connect(url).close()
+    except rpc_magic.ConnectError as error:
+        return "about to end" in str(error)
+    return False
+
+
+@pytest.mark.parametrize("is_told_again", [False, True])
+def test_the_stated_time_is_over(tmp_path, is_told_again):
+    """What still runs is interrupted, so that it can clean up, and its caller is told why; a second time at once."""
+    begun, cleaned = tmp_path / "begun", tmp_path / "cleaned"
+
+    def wait():
+        begun.touch()
+        try:
+            time.sleep(600)
+        finally:
+            cleaned.touch()
+
+    seconds = 600.0 if is_told_again else 0.2
+    with served(stop_seconds=seconds) as url, rpc_magic.connect(url) as conn:
+        call = conn.submit(wait)
+        eventually(begun.exists)
+        served.process.terminate()
+        if is_told_again:
+            eventually(lambda: _is_refused(url))
+            served.process.terminate()
+        with pytest.raises(rpc_magic.ConnectionLostError, match="told to end"):
+            call.result(SECONDS)
+        served.process.wait(SECONDS)
+        assert cleaned.exists()

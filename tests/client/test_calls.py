@@ -245,7 +245,7 @@ def test_value_over_the_limit_stays_there(tmp_path, monkeypatch):
     with rpc_magic.connect() as conn:
         conn.run(
             "import gc\nfrom rpc_magic.worker.session import Session\n"
-            "(session,) = [o for o in gc.get_objects() if type(o) is Session]\nsession._payload = 1000"
+            "(session,) = [o for o in gc.get_objects() if type(o) is Session]\nsession.values._limit = 1000"
         )
         value = conn.call(lambda: b"x" * 5000)
         assert isinstance(value, rpc_magic.RemoteValue)

@@ -187,15 +187,15 @@ def test_ctrl_c_during_a_large_send_is_not_forgotten(fresh):
 
 
 LOCKS_TWICE = (
-    "import ctypes; c = ctypes.{}(None); m = ctypes.create_string_buffer(64)\n"
-    "[c.pthread_mutex_lock(m) for _ in range(2)]"
+    "c = ctypes.{}(None); m = ctypes.create_string_buffer(64); [c.pthread_mutex_lock(m) for _ in range(2)]"
 )
 DEAF = {
-    "swallows it": "import time\nwhile True:\n    try: time.sleep(60)\n    except KeyboardInterrupt: pass",
+    "swallows it": "time.sleep(60)",
     # Locking a mutex twice waits whatever signals come; CDLL lets go of the GIL meanwhile, PyDLL does not.
     "in C": LOCKS_TWICE.format("CDLL"),
     "in C, with the GIL": LOCKS_TWICE.format("PyDLL"),
 }
+"""Repeated for ever, and deaf also where Stop comes before it has begun."""
 
 
 @pytest.fixture
@@ -222,7 +222,11 @@ def test_code_that_is_deaf_to_stop(fresh, tmp_path, capsys, kind):
     thread = threading.Thread(target=press_again)
     thread.start()
     with pytest.raises(KeyboardInterrupt) as caught:
-        fresh.run(f"import pathlib; pathlib.Path({str(begun)!r}).touch()\n{DEAF[kind]}")
+        fresh.run(
+            f"import ctypes, pathlib, time\ntry: pathlib.Path({str(begun)!r}).touch()\n"
+            "except KeyboardInterrupt: pass\n"
+            f"while True:\n    try: {DEAF[kind]}\n    except KeyboardInterrupt: pass"
+        )
     thread.join()
     assert states == ["busy"]
     assert "does not react to Stop" in capsys.readouterr().err
@@ -237,7 +241,7 @@ def test_code_that_is_deaf_to_stop(fresh, tmp_path, capsys, kind):
 def test_timeout_of_deaf_code(fresh):
     """A stated time does by itself what two Stops do."""
     with pytest.raises(errors.CallTimeoutError, match="session was ended") as caught:
-        fresh.run(DEAF["in C, with the GIL"], timeout=2)
+        fresh.run(f"import ctypes\n{DEAF['in C, with the GIL']}", timeout=2)
     assert isinstance(caught.value.__cause__, errors.SessionDiedError)
     fresh.restart()
     assert fresh.call(add, 1, 1) == 2

@@ -52,7 +52,7 @@ class ServerSettings:
 
     Attributes:
         handshake_seconds: from accept to the end of the handshake, in total.
-        unproved: connections that may be in their handshake at once; one more closes the oldest.
+        unproved: connections that may be in their handshake at once; one more closes another one, see `crowd`.
         unproved_bytes: bytes that may come under TLS before the proof; its own hello takes one or two thousand.
         sessions: sessions at once.
         vanished_seconds: a private session lives this long after its client vanished.

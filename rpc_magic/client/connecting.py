@@ -12,7 +12,7 @@ from rpc_magic.client.connection import Connection
 from rpc_magic.client.dialing import learn_fingerprint
 from rpc_magic.client.locating import Place, embedded, has_ended, locate
 from rpc_magic.errors import ConnectError, ConnectionLostError, RpcMagicError
-from rpc_magic.runtime import known
+from rpc_magic.runtime import known, tokens
 
 __all__ = ["connect", "keep_token"]
 
@@ -58,6 +58,11 @@ def connect(
         raise TypeError(
             f"url is a text, as 'localhost:8000', or the name of a server, not {type(url).__name__}"
         )
+    try:
+        token = tokens.parse_token(token) if token is not None else None
+    except RpcMagicError:
+        del token  # tracebacks show variables
+        raise
     place = embedded(timeout) if url is None else locate(url, token, token_file)
     if place.address.scheme == "rpc" and not place.address.fingerprint:
         # From here on it is one certificate that is spoken to: the one over which the token is proved.

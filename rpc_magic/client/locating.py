@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rpc_magic.client.dialing import check_listening
-from rpc_magic.errors import ConnectError, RpcMagicError, TokenMissingError
+from rpc_magic.errors import ConnectError, TokenMissingError
 from rpc_magic.runtime import known, launch, records, tokens
 from rpc_magic.runtime.addresses import Address, is_address, parse_address
 from rpc_magic.runtime.folders import socket_path
@@ -142,9 +142,7 @@ def _token(
 ) -> tuple[tokens.Token, str]:
     """Return the token, and the path of its file ("" for none)."""
     if token is not None:
-        if isinstance(token, bytes) and len(token) == 32:
-            return tokens.Token(token), ""
-        return tokens.parse_token(_text(token)), ""
+        return tokens.parse_token(token), ""
     stated = token_file
     if stated is None and record is not None:
         stated = record.token_file
@@ -155,11 +153,3 @@ def _token(
         raise TokenMissingError(url)
     path = Path(stated).expanduser()
     return tokens.read_token(path), str(path.absolute())
-
-
-def _text(token: str | bytes) -> str:
-    if isinstance(token, bytes):
-        return token.decode("ascii", "replace")
-    if not isinstance(token, str):
-        raise RpcMagicError(f"a token is a text of 64 hexadecimal digits, not a {type(token).__name__}")
-    return token

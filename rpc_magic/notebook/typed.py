@@ -7,19 +7,24 @@ import sys
 
 from IPython.core.error import StdinNotImplementedError
 
+from rpc_magic.runtime.tokens import Token, parse_token
+
 __all__ = ["ask_token"]
 
 
-def ask_token(url: str, *, is_watched: bool) -> str | None:
+def ask_token(url: str, *, is_watched: bool) -> Token | None:
     """Return what somebody types as the token of a server; None where nobody can be asked.
 
     Args:
         url: the server's.
         is_watched: somebody may look at a page; else a terminal is needed.
+
+    Raises:
+        RpcMagicError: it is no token.
     """
     if not is_watched and (sys.stdin is None or not sys.stdin.isatty()):
         return None
     try:
-        return getpass.getpass(f"The token of {url} (64 hexadecimal digits, as its file has them): ")
+        return parse_token(getpass.getpass(f"The token of {url} (64 hexadecimal digits, as in its file): "))
     except (StdinNotImplementedError, EOFError):  # as nbclient's front end, which has no place to type
         return None

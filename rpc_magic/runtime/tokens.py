@@ -6,6 +6,7 @@ digits, the seconds for which it is good, and until when (seconds since 1970).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -19,6 +20,7 @@ from rpc_magic.runtime.folders import private_folder, state_folder
 __all__ = [
     "TOKEN_FILE_VARIABLE",
     "Token",
+    "make_token",
     "new_token",
     "parse_token",
     "read_old_token",
@@ -48,16 +50,22 @@ def new_token() -> Token:
     return Token(secrets.token_bytes(32))
 
 
-def parse_token(text: str) -> Token:
-    """Return the 32 bytes of a token written as 64 hexadecimal digits.
+def parse_token(given: str | bytes) -> Token:
+    """Return a token that is given as 64 hexadecimal digits, or as its 32 bytes.
 
     Raises:
-        RpcMagicError: it is none. The text is not repeated in the message: it may be half a secret.
+        RpcMagicError: it is none. What was given is not repeated in the message: it may be half a secret.
     """
-    text = text.strip()
-    if not _DIGITS.match(text):
-        raise RpcMagicError(f"a token has 64 hexadecimal digits; this one has {len(text)} characters")
-    return Token(bytes.fromhex(text))
+    if isinstance(given, bytes) and len(given) == 32:
+        return Token(given)
+    if not isinstance(given, (str, bytes)):
+        raise RpcMagicError(f"a token is a text of 64 hexadecimal digits, not a {type(given).__name__}")
+    text = (given if isinstance(given, str) else given.decode("ascii", "replace")).strip()
+    found, size = _DIGITS.match(text), len(text)
+    del given, text  # tracebacks show variables
+    if not found:
+        raise RpcMagicError(f"a token has 64 hexadecimal digits; this one has {size} characters")
+    return Token(bytes.fromhex(found[0]))
 
 
 def read_token(path: Path) -> Token:
@@ -67,17 +75,16 @@ def read_token(path: Path) -> Token:
         RpcMagicError: it cannot be read, others may read it too, or it holds no token.
     """
     try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(4096).decode("ascii", "replace")
+        file = path.open("rb")
     except OSError as error:
         raise RpcMagicError(f"the token file {path} cannot be read: {error.strerror or error}") from error
-    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-        raise RpcMagicError(f"others may read the token file {path}; run: chmod 600 {path}")
-    try:
-        return parse_token(text)
-    except RpcMagicError as error:
-        raise RpcMagicError(f"the token file {path} holds no token: {error}") from None
+    with file:
+        if os.name == "posix" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+            raise RpcMagicError(f"others may read the token file {path}; run: chmod 600 {path}")
+        try:
+            return parse_token(file.read(4096).decode("ascii", "replace"))
+        except RpcMagicError as error:
+            raise RpcMagicError(f"the token file {path} holds no token: {error}") from None
 
 
 def token_path(name: str) -> Path:
@@ -114,6 +121,21 @@ def read_old_token(path: Path) -> tuple[Token, float] | None:
         return (parse_token(digits), left) if left > 0 else None
     except (OSError, ValueError, RpcMagicError):
         return None
+
+
+def make_token(path: Path) -> None:
+    """Make a token file where there is none; of two programs that do so at once, the first one's stays.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    write_token(temporary, new_token())
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        temporary.unlink()
 
 
 def write_token(path: Path, token: bytes) -> None:

@@ -9,10 +9,12 @@ import socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from rpc_magic.errors import ProtocolError
 from rpc_magic.server.certificates import Identity
 from rpc_magic.server.channels import Channel, open_channel
+from rpc_magic.server.crowd import Newcomer, origin_of, who_goes
 from rpc_magic.server.strangers import StrangerLog
 from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.keepalive import keep_alive
@@ -54,33 +56,30 @@ class Admission:
         self._tokens, self._settings, self._identity = tokens, settings, identity
         self._check, self._admit = check, admit
         self._strangers = StrangerLog()
-        self._under_way: dict[asyncio.Task[None], None] = {}  # in order of arrival
+        self._under_way: dict[Newcomer, asyncio.Task[None]] = {}  # in order of arrival
 
     async def accept_from(self, listener: socket.socket) -> None:
         """Accept connections for ever."""
         loop = asyncio.get_running_loop()
         while True:
             try:
-                sock, _ = await loop.sock_accept(listener)
+                sock, peer = await loop.sock_accept(listener)
             except OSError as error:
                 # No descriptors left, most likely: those who are connected go on, newcomers wait.
                 log.warning("no connection can be accepted just now: %s", error.strerror)
                 await asyncio.sleep(0.1)
                 continue
             if len(self._under_way) >= self._settings.unproved:
-                # The oldest makes room: whoever knows the token is through long before it is the oldest.
-                oldest = next(iter(self._under_way))
-                del self._under_way[oldest]
-                oldest.cancel()
+                self._under_way.pop(who_goes(self._under_way)).cancel()
                 self._strangers.note("it made room for newer ones")
-            task = loop.create_task(self._greet(sock))
-            self._under_way[task] = None
-            task.add_done_callback(self._forget)
+            newcomer = Newcomer(origin_of(peer))
+            task = self._under_way[newcomer] = loop.create_task(self._greet(sock, newcomer))
+            task.add_done_callback(partial(self._forget, newcomer))
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        self._under_way.pop(task, None)
+    def _forget(self, newcomer: Newcomer, _: asyncio.Task[None]) -> None:
+        self._under_way.pop(newcomer, None)
 
-    async def _greet(self, sock: socket.socket) -> None:
+    async def _greet(self, sock: socket.socket, newcomer: Newcomer) -> None:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             keep_alive(sock)
@@ -90,7 +89,7 @@ class Admission:
                 return
             async with asyncio.timeout(self._settings.handshake_seconds):
                 channel = await open_channel(sock, self._identity, self._settings.unproved_bytes)
-                hello, verdict = await self._handshake(channel)
+                hello, verdict = await self._handshake(channel, newcomer)
                 await channel.send(write_verdict(verdict))
             if verdict is Verdict.ADMITTED:
                 keep = True
@@ -105,11 +104,12 @@ class Admission:
             if not keep:
                 sock.close()
 
-    async def _handshake(self, channel: Channel) -> tuple[Hello, Verdict]:
+    async def _handshake(self, channel: Channel, newcomer: Newcomer) -> tuple[Hello, Verdict]:
         start = await channel.receive(START_SIZE)
         check_start(start)
         handshake = ServerHandshake(self._tokens(), channel.binding)
         hello, challenge = handshake.challenge(start + await channel.receive(HELLO_SIZE - START_SIZE))
+        newcomer.has_spoken = True
         await channel.send(challenge)
         if not handshake.is_proved(await channel.receive(PROOF_SIZE)):
             self._strangers.note("it had a wrong token")

@@ -82,7 +82,8 @@ class TlsChannel:
     def __init__(self, sock: socket.socket, identity: Identity, limit: int) -> None:
         self._sock, self._left = sock, limit
         self._plain = PlainChannel(sock)
-        self._tls = TlsEnd(identity.context, is_server=True)
+        self._context = identity.context
+        self._tls: TlsEnd
         self.binding = identity.hash
 
     async def shake_hands(self) -> None:
@@ -95,6 +96,9 @@ class TlsChannel:
         """
         start = await self._plain.receive(CLIENT_HELLO_START)
         check_client_hello(start)
+        self._tls = TlsEnd(
+            self._context, is_server=True
+        )  # only now: a silent connection costs next to nothing
         self._tls.receive(start)
         while not self._tls.shake_hands():
             await self._flush()

@@ -282,7 +282,7 @@ def _find_token(config: SupervisorConfig) -> tuple[bytes, str]:
         return tokens.read_token(Path(stated)), str(Path(stated).resolve())
     path = tokens.token_path(config.name)
     if not path.exists():
-        tokens.write_token(path, tokens.new_token())
+        tokens.make_token(path)
     return tokens.read_token(path), str(path)
 
 

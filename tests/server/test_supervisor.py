@@ -218,38 +218,6 @@ def test_garbage_on_a_data_connection(url, token):
         assert conn.pull("x") == 1
 
 
-def test_silent_connections_do_not_stop_others():
-    """Five hundred connections that say nothing: sessions do not notice, and a client with the token gets in."""
-    with served() as url, rpc_magic.connect(url) as conn:
-        silent = [dial(url) for _ in range(500)]
-        try:
-            began = time.monotonic()
-            assert conn.call(abs, -1) == 1
-            assert is_well(url)
-            assert time.monotonic() - began < 5
-        finally:
-            for sock in silent:
-                sock.close()
-        count = descriptors_of(served.process.pid)
-        assert count < 300 or eventually(lambda: descriptors_of(served.process.pid) < 50)
-
-
-def test_silent_connection_is_closed_after_ten_seconds(url):
-    """However its bytes come: one that says nothing and one that says a byte now and then."""
-    began = time.monotonic()
-    with dial(url) as silent, dial(url) as slow:
-        slow.settimeout(0.5)
-        hello = b"rpcmagic\x01\x01" + bytes(74)
-        with contextlib.suppress(OSError):
-            for byte in hello:
-                slow.sendall(bytes([byte]))
-                with contextlib.suppress(TimeoutError):
-                    if not slow.recv(1):
-                        break
-        assert 9 < time.monotonic() - began < 14
-        assert is_closed(silent)
-
-
 def test_secrets_are_nowhere(url, token, runtime_dir):
     """The token is not in the command line or the environment of any process of the server, nor in a repr."""
     with rpc_magic.connect(url) as conn:

@@ -7,14 +7,14 @@ ends with the last call.
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import html
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from rpc_magic.client import Call
-from rpc_magic.notebook.live import LiveWidget
+from rpc_magic.notebook.lasting import Lasting
+from rpc_magic.notebook.live import live
 from rpc_magic.notebook.registry import Server
 
 __all__ = ["LiveViews", "state_of_call"]
@@ -56,18 +56,16 @@ class LiveViews:
         """Show a call where widgets can be shown; False elsewhere."""
         try:
             import ipywidgets
-            from IPython.display import display
         except ImportError:
             return False
         view, update = _make(ipywidgets, call, label, server)
-        handle = display(view, display_id=True)
-        # Messages of a widget carry the cell that is current in the context; a thread has none of its own.
-        context = contextvars.copy_context()
+        lasting = Lasting()
+        lasting.show(view, repr(call), _html_of(call, label, server))
 
         def refresh() -> None:
-            context.copy().run(update)
+            update()
             if call.done():  # a saved notebook shows how it ended
-                context.copy().run(handle.update, view)
+                lasting.renew(repr(call), _html_of(call, label, server))
 
         if not call.done():
             self._follow(call, server, refresh)
@@ -102,30 +100,14 @@ class LiveViews:
                     return
 
 
-def _live(kind: Any) -> Any:
-    """Return a class of widgets as one whose button is heard while a cell runs, where the page can do that."""
-    return type(kind.__name__, (LiveWidget, kind), {})
-
-
 def _make(widgets: Any, call: Call, label: str, server: Server) -> tuple[Any, Callable[[], None]]:
     """Return the widget, and what brings it up to date."""
-    light = _live(widgets.HTML)(_html_of(call, label, server))
-    cancel = _live(widgets.Button)(
+    light = live(widgets.HTML)(_html_of(call, label, server))
+    cancel = live(widgets.Button)(
         description="Cancel", tooltip="Interrupt this cell, or take it out of the queue"
     )
     cancel.layout.width = "auto"
     cancel.disabled = call.done()
-
-    class Line(LiveWidget, widgets.HBox):  # type: ignore[misc]  # ipywidgets is not typed here
-        """The line; where no widgets are shown, as in a saved notebook, its text stands."""
-
-        def _repr_mimebundle_(self, **options: Any) -> Any:
-            bundle = super()._repr_mimebundle_(**options)
-            data = bundle[0] if isinstance(bundle, tuple) else bundle
-            if data is not None:
-                data["text/plain"] = repr(call)
-                data["text/html"] = _html_of(call, label, server)
-            return bundle
 
     def update() -> None:
         light.value = _html_of(call, label, server)
@@ -133,4 +115,4 @@ def _make(widgets: Any, call: Call, label: str, server: Server) -> tuple[Any, Ca
             cancel.disabled = True
 
     cancel.on_click(lambda _: call.cancel())
-    return Line([light, cancel]), update
+    return live(widgets.HBox)([light, cancel]), update

@@ -10,10 +10,10 @@ import html
 from typing import Any
 
 import ipywidgets
-from IPython.display import display
 
 from rpc_magic.notebook.extension import Extension
-from rpc_magic.notebook.live import LiveWidget, hears_while_busy, kernel_here, live
+from rpc_magic.notebook.lasting import Lasting
+from rpc_magic.notebook.live import hears_while_busy, kernel_here, live
 from rpc_magic.notebook.panels import CallsPanel, ConnectionPanel, VariablesPanel, button
 from rpc_magic.notebook.registry import Server
 from rpc_magic.notebook.status import ALIVE, Snapshot
@@ -38,21 +38,6 @@ _STYLE = """<style>
 </style>"""
 
 
-class _Box(LiveWidget, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed here
-    """The whole; where no widgets are shown, as in a saved notebook, the last state stands as text."""
-
-    server: Server
-
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        bundle = super()._repr_mimebundle_(**options)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if data is not None:
-            snapshot = self.server.status.now()
-            data["text/plain"] = str(snapshot)
-            data["text/html"] = line_of(snapshot)
-        return bundle
-
-
 class View:
     """The widget of one server.
 
@@ -71,7 +56,7 @@ class View:
         self._where = "beside this kernel" if attachment.is_embedded else attachment.welcome.url
         self._call = 0
         self._word = ""
-        self._displays: list[tuple[str, dict[str, Any]]] = []
+        self._lasting = Lasting()
         self._text = live(ipywidgets.HTML)()
         self._text.add_class("rpc-magic-line")
         self._stop = button("Stop", "Interrupt what runs there", "stop")
@@ -85,10 +70,9 @@ class View:
         self._tabs.layout.display = "none"
         line = live(ipywidgets.HBox)([self._fold, self._text, self._stop, self._leave])
         line.layout.flex_flow, line.layout.align_items = "row wrap", "center"
-        self.box = _Box([live(ipywidgets.HTML)(_STYLE), line, self._tabs])
+        self.box = live(ipywidgets.VBox)([live(ipywidgets.HTML)(_STYLE), line, self._tabs])
         self.box.children[0].layout.display = "none"
         self.box.layout.max_width = "100%"
-        self.box.server = server
         self.box.add_class("rpc-magic-status")
 
         self._stop.on_click(lambda _: server.status.stop(self._call))
@@ -101,10 +85,9 @@ class View:
         server.status.watch(self.update)
 
     def show(self) -> None:
-        """Show it under the cell that runs."""
-        handle = display(self.box, display_id=True)
-        if handle is not None and self._kernel is not None:
-            self._displays.append((handle.display_id, self._kernel.get_parent()))
+        """Show it under the cell that runs; where no widgets are, as in a saved notebook, the last state stands."""
+        snapshot = self._server.status.now()
+        self._lasting.show(self.box, str(snapshot), line_of(snapshot))
 
     # ------------------------------------------------------------ handlers, on any thread
 
@@ -139,7 +122,7 @@ class View:
         word = "connected" if snapshot.word in ALIVE else snapshot.word
         if word != self._word:
             if self._word:
-                self._renew_texts()
+                self._lasting.renew(str(snapshot), line_of(snapshot))
             self._word = word
 
     def _line(self, snapshot: Snapshot, *, is_unheard: bool) -> str:
@@ -167,22 +150,6 @@ class View:
         if is_unheard:
             parts.append("use ■ in the toolbar")
         return " · ".join(part for part in parts if part)
-
-    def _renew_texts(self) -> None:
-        """Have the notebook hold the state as text, for when it is saved."""
-        if self._kernel is None:
-            return
-        bundle = self.box._repr_mimebundle_()
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        for display_id, parent in self._displays:
-            content = {"data": data, "metadata": {}, "transient": {"display_id": display_id}}
-            self._kernel.session.send(
-                self._kernel.iopub_socket,
-                "update_display_data",
-                content,
-                parent=parent,
-                ident=b"display_data",
-            )
 
 
 def round_trip_text(seconds: float) -> str:

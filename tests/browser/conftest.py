@@ -43,12 +43,22 @@ READY = """() => {
     const kernel = panel?.sessionContext?.session?.kernel;
     return kernel?.status === 'idle' && kernel.connectionStatus === 'connected';
 }"""
+SAVE = "() => window.jupyterapp.commands.execute('docmanager:save')"
+END_KERNEL = """async again => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    await panel.sessionContext.shutdown();
+    if (!again) {
+        panel.model.setMetadata('kernelspec', {name: 'gone', display_name: 'Gone', language: 'gone'});
+        panel.model.setMetadata('language_info', {name: 'gone'});
+    }
+    await window.jupyterapp.commands.execute('docmanager:save');
+}"""
 THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
 RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
 OUTPUTS = """() => window.jupyterapp.shell.currentWidget.content.widgets
     .filter(cell => cell.model.type === 'code').map(cell => cell.model.outputs.toJSON())"""
 CALM = """([cell, text, milliseconds]) => {
-    const shows = cell.querySelector('.jp-OutputArea-output')?.innerText.includes(text);
+    const shows = cell.querySelector('.jp-OutputArea')?.innerText.includes(text);
     cell.calmSince = shows ? cell.calmSince ?? performance.now() : undefined;
     return shows && performance.now() - cell.calmSince > milliseconds;
 }"""
@@ -88,8 +98,8 @@ class Notebook:
         return self.page.locator(".jp-CodeCell").nth(number).locator(".jp-OutputArea-output")
 
     def wait_for_text(self, number: int, text: str) -> None:
-        """Wait until a code cell's outputs show a text."""
-        self.output(number).filter(has_text=text).first.wait_for(timeout=self.timeout * 1000)
+        """Wait until a text is seen among a code cell's outputs."""
+        self.output(number).filter(has_text=text, visible=True).first.wait_for()
 
     def wait_for_calm(self, number: int, text: str, seconds: float) -> None:
         """Wait until a code cell's outputs have shown a text for some time without a break."""
@@ -110,6 +120,22 @@ class Notebook:
         ]
         broken = self.page.locator(".jp-OutputArea-output").filter(has_text="Error displaying widget")
         return raised + broken.all_inner_texts()
+
+    def save(self) -> None:
+        """Save it."""
+        self.page.evaluate(SAVE)
+
+    def reopen(self, *, kernel: bool) -> None:
+        """End its kernel, save it and open it again, with a new kernel or without any."""
+        self.page.evaluate(END_KERNEL, kernel)
+        self.page.reload()
+        self.page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
+        if kernel:
+            self.page.wait_for_function(READY)
+        else:  # the page asks, as it does not know the notebook's
+            self.page.locator(".jp-Dialog select").first.select_option(label="No Kernel")
+            self.page.locator(".jp-Dialog").get_by_role("button", name="Select").click()
+            self.page.locator(".jp-Dialog").wait_for(state="detached")
 
     def picture(self, name: str, *, whole: bool = False) -> Path:
         """Take a screenshot, of the whole notebook if asked; return its path."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable
@@ -21,7 +20,6 @@ pytestmark = pytest.mark.timeout(240)
 CONNECT = "%load_ext rpc_magic\n%rpc_connect"
 HEARS_WHILE_BUSY = int(version("ipykernel").split(".")[0]) >= 7
 SUPERVISOR = "print(get_ipython()._rpc_magic_extension.registry.get(None).connection.info().supervisor_pid)"
-SAVE = "() => window.jupyterapp.commands.execute('docmanager:save')"
 HOLDS = """text => window.jupyterapp.shell.currentWidget.content.widgets[0].model.outputs.toJSON()
     .some(output => output.data?.['text/plain']?.includes(text))"""
 NARROW = {"width": 600, "height": 1000}
@@ -134,8 +132,8 @@ def test_stop_while_a_cell_runs(open_notebook: Callable[..., Any]) -> None:
     notebook.wait_for_text(2, "42")
 
 
-def test_the_end_of_a_server_is_seen_and_saved(open_notebook: Callable[..., Any], tmp_path: Path) -> None:
-    """A killed server turns the light red; connected again it is green. The last state is saved, as text."""
+def test_the_end_of_a_server_is_seen(open_notebook: Callable[..., Any]) -> None:
+    """A killed server turns the light red; connected again it is green."""
     notebook = open_notebook(
         [
             CONNECT,
@@ -160,18 +158,36 @@ def test_the_end_of_a_server_is_seen_and_saved(open_notebook: Callable[..., Any]
     back.filter(has_text="connected").wait_for()
     notebook.picture("status-back")
 
-    notebook.page.evaluate(SAVE)
-    saved = json.loads((tmp_path / "work" / "cells.ipynb").read_text())
-    shown = {
-        number: out["data"]
-        for number in (0, 2)
-        for out in saved["cells"][number]["outputs"]
-        if "application/vnd.jupyter.widget-view+json" in out.get("data", {})
-    }
-    assert "local: closed" in "".join(shown[0]["text/plain"])
-    assert "local: connected" in "".join(shown[2]["text/html"])
-    assert "HBox(" not in json.dumps(shown)
-    assert "VBox(" not in json.dumps(shown)
+
+def test_a_saved_notebook_shows_the_last_state(open_notebook: Callable[..., Any], tmp_path: Path) -> None:
+    """As text, where its widgets have gone with their kernel: in nbconvert's page, with another kernel, without any."""
+    notebook = open_notebook(
+        [CONNECT, "%%rpc_call --noblock\n6 * 7", "%rpc_disconnect", "%rpc_connect --name other"]
+    )
+    for number in (0, 1):
+        notebook.run_cell(number)
+    notebook.wait_for_text(1, "done")
+    notebook.wait_for_text(1, "42")
+    for number in (2, 3):
+        notebook.run_cell(number)
+    notebook.wait_for_text(0, "closed · local")
+    notebook.wait_for_text(3, "connected · other")
+    notebook.page.wait_for_function(HOLDS, arg="local: closed")
+    texts = ((0, "local: closed, unix://"), (1, "6 * 7 done on local"), (3, "other: connected, unix://"))
+    for number, text in texts:
+        assert not notebook.output(number).filter(has_text=text).first.is_visible(), text
+    notebook.save()
     html, _ = HTMLExporter().from_filename(str(tmp_path / "work" / "cells.ipynb"))
     assert "local: closed" in html
-    assert "local: connected" in html
+    assert "other: connected" in html
+    assert "Box(" not in html
+
+    for kernel, instead in ((True, "Error displaying widget"), (False, "Loading widget")):
+        notebook.reopen(kernel=kernel)
+        gone = notebook.page.locator(".jp-OutputArea-output").filter(has_text=instead)
+        gone.nth(2).wait_for(state="attached")
+        for number, text in texts:
+            notebook.wait_for_text(number, text)
+        assert not any(one.is_visible() for one in gone.all())
+        notebook.picture(f"status-reopened-{'with-a-kernel' if kernel else 'alone'}")
+    notebook.picture_in_the_dark("status-reopened-dark")

@@ -105,12 +105,14 @@ def text(outputs: list[dict[str, Any]]) -> str:
 
 
 def test_the_widget_has_a_text_that_a_saved_notebook_shows(connected: Kernel) -> None:
-    """The bundle holds the widget, the text and the HTML of the state."""
+    """The text and the HTML of the state come first, then the widget, which has no text of its own."""
     outputs = connected.run("%rpc_connect --name gpu")
-    (shown,) = [one for one in outputs if one["type"] == "display_data"]
-    assert "application/vnd.jupyter.widget-view+json" in shown["data"]
-    assert shown["data"]["text/plain"].startswith("gpu: connected, unix://")
-    assert "gpu: connected" in shown["data"]["text/html"]
+    text, widget = [one["data"] for one in outputs if one["type"] == "display_data"]
+    assert text["text/plain"].startswith("gpu: connected, unix://")
+    assert "gpu: connected" in text["text/html"]
+    assert set(text) == {"text/plain", "text/html"}
+    assert set(widget) == {"text/plain", "application/vnd.jupyter.widget-view+json"}
+    assert widget["text/plain"] == ""
 
 
 def test_the_widget_follows_the_session(connected: Kernel, tmp_path: Path) -> None:
@@ -341,10 +343,11 @@ def test_a_background_cell_is_shown_live(connected: Kernel, tmp_path: Path) -> N
     begun = next(one for one in shown if one["type"] == "stream")
     shown.remove(begun)  # it may come before the line: the session does not wait for the page
     assert begun["text"] == "begun\n"
-    assert [one["type"] for one in shown] == ["display_data", "display_data", "update_display_data"]
-    assert "application/vnd.jupyter.widget-view+json" in shown[0]["data"]
-    assert shown[1]["data"] == {"text/plain": "42"}
-    assert shown[2]["data"]["text/plain"].endswith("s>")
+    assert [one["type"] for one in shown] == ["display_data"] * 3 + ["update_display_data"]
+    assert ": running, " in shown[0]["data"]["text/plain"] or ": pending, " in shown[0]["data"]["text/plain"]
+    assert "application/vnd.jupyter.widget-view+json" in shown[1]["data"]
+    assert shown[2]["data"] == {"text/plain": "42"}
+    assert shown[3]["data"]["text/plain"].endswith("s>")
     connected.wait_for(waiting, "<b>failed</b>")
     assert "ZeroDivisionError" in text(connected.outputs[waiting])
     assert "error" not in {one["type"] for one in connected.outputs[waiting]}

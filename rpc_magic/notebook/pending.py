@@ -11,6 +11,7 @@ import concurrent.futures
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from rpc_magic.client import Call
@@ -59,8 +60,16 @@ class _Cell:
     before: dict[str, Any]
 
     def makes(self, name: str, namespace: dict[str, Any]) -> bool:
-        """Tell whether a variable is this cell's: it is not when it was bound here since."""
-        return name in self.names and self.before.get(name, _MISSING) is namespace.get(name, _MISSING)
+        """Tell whether a variable is this cell's: not one that was bound here since, nor a module that is here already.
+
+        A cell that runs elsewhere imports there what it needs; nobody waits for the module of the same name here.
+        """
+        value = namespace.get(name, _MISSING)
+        return (
+            name in self.names
+            and self.before.get(name, _MISSING) is value
+            and not isinstance(value, ModuleType)
+        )
 
 
 class Pending:

@@ -85,6 +85,16 @@ def test_what_is_bound_here_since_is_not_waited_for(notebook: Any, go: Path) -> 
     notebook.good("%rpc_result")
 
 
+def test_a_module_is_not_waited_for(notebook: Any, go: Path) -> None:
+    """A cell that imports what is imported here as well makes nobody wait who uses it here."""
+    notebook.good("import os, time")
+    notebook.good(f"%%rpc_call --noblock\n{WAIT}late = 1")
+    report = notebook.good("(os.getpid() > 0, time.monotonic() > 0)")
+    assert (report.result, report.err) == ("(True, True)", "")
+    notebook.good("open(go, 'w').close()")
+    assert notebook.good("late").result == "1"
+
+
 def test_a_background_cell_that_fails_is_told_to_who_waits(notebook: Any, go: Path) -> None:
     """The cell goes on with what there is."""
     notebook.good("x = 'before'")

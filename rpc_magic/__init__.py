@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         TransferError,
         UnknownFunctionError,
     )
+    from rpc_magic.notebook import connection
     from rpc_magic.serial import dumps, loads
     from rpc_magic.worker.program import Server
 
@@ -44,6 +45,7 @@ _HOME = {
     "Result": "client",
     "ServerInfo": "client",
     "connect": "client",
+    "connection": "notebook",
     "Server": "worker.program",
     "dumps": "serial",
     "loads": "serial",
@@ -96,6 +98,7 @@ __all__ = [
     "UnknownFunctionError",
     "__version__",
     "connect",
+    "connection",
     "dumps",
     "loads",
 ]

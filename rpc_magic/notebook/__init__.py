@@ -8,12 +8,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from IPython.core.getipython import get_ipython
+
+from rpc_magic.client import Connection
 from rpc_magic.notebook.completing import Completer
+from rpc_magic.notebook.errors import UsageError
 from rpc_magic.notebook.extension import Extension
 from rpc_magic.notebook.magics import CallMagics
 from rpc_magic.notebook.server_magics import ServerMagics
 
-__all__ = ["load", "unload"]
+__all__ = ["connection", "load", "unload"]
 
 _ATTRIBUTE = "_rpc_magic_extension"
 _OURS = re.compile(r"(?:.*=\s*)?%%?rpc_\w+")
@@ -31,6 +35,22 @@ def load(shell: Any) -> None:
     setattr(shell, _ATTRIBUTE, extension)
     shell.register_magics(CallMagics(shell, extension), ServerMagics(shell, extension))
     shell.set_hook("complete_command", Completer(extension.registry), re_key=_OURS)
+
+
+def connection(name: str | None = None) -> Connection:
+    """Return the connection that ``%rpc_connect`` made: its session is that of the notebook's remote cells.
+
+    Args:
+        name: the server's name in the notebook; None for the one that was connected last.
+
+    Raises:
+        UsageError: there is none of that name, or this is no notebook that has loaded the extension.
+    """
+    extension = getattr(get_ipython(), _ATTRIBUTE, None)
+    if extension is None:
+        raise UsageError("%load_ext rpc_magic has not run here; in plain Python, use rpc_magic.connect()")
+    found: Connection = extension.registry.get(name).connection
+    return found
 
 
 def unload(shell: Any) -> None:

@@ -89,7 +89,11 @@ def end_at_the_users_line(error: BaseException | None) -> None:
         last, step = None, error.__traceback__
         while step is not None:
             last, step = (last if _is_ours(step) else step), step.tb_next
-        if last is None:
+        begins = error.__traceback__
+        is_inner = (
+            error is not seen[0] and begins is not None and _is_ours(begins)
+        )  # of a library that we have called
+        if last is None or is_inner:
             error.__traceback__ = None
         else:
             last.tb_next = None

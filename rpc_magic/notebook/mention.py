@@ -5,7 +5,8 @@ the first, which fetches them all or raises, so that nothing else of the cell ru
 nothing: IPython would silently unregister it.
 
 A mention is a name that the cell reads, or that the functions it reads refer to, transitively; the text that our own
-magics send elsewhere is none, nor is help (``?``), nor a name that is only deleted. Code whose names cannot be told
+magics send elsewhere is none, nor is the body of a function that a connection's `interact` decorates, nor help (``?``),
+nor a name that is only deleted. Code whose names cannot be told
 (``eval(text)``) fetches nothing: there `RemoteValue.get` does.
 """
 
@@ -17,7 +18,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from rpc_magic.client import RemoteValue
+from rpc_magic.client import Connection, RemoteValue
 from rpc_magic.errors import RemoteValueError, RpcMagicError, TransferError
 from rpc_magic.namespace import cell_names_of_tree, prelude_index
 from rpc_magic.notebook.background import Background
@@ -227,9 +228,43 @@ class Mentions(ast.NodeTransformer):
         if any(isinstance(one, ast.Attribute) and one.attr in _MAGIC_CALLS for one in ast.walk(tree)):
             without = _WithoutOurs(frozenset(self._registry.servers)).visit(copy.deepcopy(tree))
             tree = ast.fix_missing_locations(without)
+        if any(isinstance(one, ast.Attribute) and one.attr == "interact" for one in ast.walk(tree)):
+            tree = _WithoutInteract(self._shell.user_ns, tree).visit(copy.deepcopy(tree))
         names = cell_names_of_tree(tree)
         loaded = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
         return {name for name in names.reads if name not in names.deletes or name in loaded}
+
+
+class _WithoutInteract(ast.NodeTransformer):
+    """Empties functions that a connection's `interact` decorates: they run there, where their values are.
+
+    Args:
+        namespace: the notebook's variables.
+        tree: the cell's.
+    """
+
+    def __init__(self, namespace: dict[str, Any], tree: ast.Module) -> None:
+        self._names = {name for name, value in list(namespace.items()) if type(value) is Connection}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and self._is_connection(node.value):
+                self._names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+
+    def _is_connection(self, node: ast.expr) -> bool:
+        if isinstance(node, ast.Name):
+            return node.id in self._names
+        function = node.func if isinstance(node, ast.Call) else None
+        return getattr(function, "attr", getattr(function, "id", "")) in {"connect", "connection"}
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        for one in node.decorator_list:
+            called = one.func if isinstance(one, ast.Call) else one
+            if (
+                isinstance(called, ast.Attribute)
+                and called.attr == "interact"
+                and self._is_connection(called.value)
+            ):
+                node.body = [ast.copy_location(ast.Pass(), node)]
+        return node
 
 
 class _WithoutOurs(ast.NodeTransformer):

@@ -36,6 +36,17 @@ def test_without_a_connection(loaded: Any) -> None:
     assert "No server is connected" in loaded.good("%rpc_status").out
 
 
+def test_the_connection_of_the_remote_cells(notebook: Any) -> None:
+    """`rpc_magic.connection` gives it by name or the latest one; without any it says what to do."""
+    notebook.good("%rpc_connect --name other --no-widget\nimport rpc_magic")
+    notebook.good("%%rpc_call -s local\nmark = 1")
+    assert notebook.good("rpc_magic.connection('local').pull('mark')").result == "1"
+    assert notebook.good("rpc_magic.connection() is rpc_magic.connection('other')").result == "True"
+    assert "under the name 'none'" in notebook.run("rpc_magic.connection('none')").message
+    notebook.good("%unload_ext rpc_magic")
+    assert "%load_ext rpc_magic has not run here" in notebook.run("rpc_magic.connection()").message
+
+
 def test_connecting_again_keeps_the_connection(notebook: Any) -> None:
     """The session and its variables stay."""
     notebook.good("%%rpc_call\nonly_there = [object()]")

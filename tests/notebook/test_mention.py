@@ -45,6 +45,21 @@ def test_a_mention_fetches(placed: Any, cell: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "connect", ["conn = rpc_magic.connection()\n@conn", "@rpc_magic.connection('local')"]
+)
+def test_what_interact_decorates_leaves_it_there(placed: Any, connect: str) -> None:
+    """Its body runs in the session of the remote cells, with what is there; what the cell itself reads is fetched."""
+    placed.good("import rpc_magic")
+    placed.good(
+        f"{connect}.interact(n=(1, 3))\ndef head(n=2):\n    global seen\n    seen = float(big[:n].sum())"
+    )
+    assert placed.good("%rpc_call seen").result == "1.0"
+    assert not is_here(placed)
+    placed.good("@rpc_magic.connection().interact(n=(1, big.size))\ndef head(n=2): pass")
+    assert is_here(placed)
+
+
+@pytest.mark.parametrize(
     "cell",
     [
         "x = 1",

@@ -346,6 +346,8 @@ class Link:
         if isinstance(message, messages.Acknowledge):
             return
         if isinstance(message, messages.Resumed):
+            if self.is_up:
+                raise ProtocolError("the other side goes on with what has not been cut")
             self._go_on(is_known=message.is_known)
             return
         if isinstance(message, messages.Libraries):

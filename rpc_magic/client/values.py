@@ -112,9 +112,9 @@ class RemoteValue:
         Where the server does not answer within a moment, those of the value's class, as far as it is known here.
         """
         names = self._connection.exchange.call_soon(dir, self)
-        if names is None:
+        if not isinstance(names, list):
             names = dir(class_of(self) or object)
-        return sorted({*names, "get"})
+        return sorted({*(name for name in names if isinstance(name, str)), "get"})
 
     def _misused(self, how: str) -> str:
         what = self._name or f"this {self._info.type_name}"

@@ -113,7 +113,7 @@ class Attachment:
         self.chunks = ChunkStore(self._settings.held)
         self._process = process_id()
         self._client_id = secrets.token_bytes(16)  # another connection of this process is another client
-        self._stopped: set[int] = set()  # calls to interrupt when the connection is back
+        self._stopped: set[int] = set()  # calls that were interrupted, and may not have heard of it
         self.retry: Retry | None = None
         self._cut_at = 0.0
         self._is_resumed: Callable[[bool], None] = lambda _: None
@@ -323,9 +323,9 @@ class Attachment:
             link.close()
             raise
         self.control, self.welcome = link, welcome
-        for call in list(self._stopped):
-            self._stopped.discard(call)
+        for call in self._still_stopped():
             link.say(control.Interrupt(call))
+        self._stopped.discard(0)
 
     def _resume(self, link: Link) -> None:
         deadline = time.monotonic() + self._settings.connect_seconds
@@ -357,10 +357,17 @@ class Attachment:
             self._lose(ConnectionLostError(self.url, "the server was killed, and the session with it"))
 
     def interrupt(self, call: int) -> None:
-        """Interrupt a call while it is the one that runs; 0 means whatever runs. Any thread."""
-        if self.control.is_gone:
-            self._stopped.add(call)
+        """Interrupt a call while it is the one that runs; 0 means whatever runs. Any thread.
+
+        What is said just before a cut may not arrive: it is said again on the next connection, while the call runs.
+        """
+        if call or self.control.is_gone:
+            self._stopped = self._still_stopped() | {call}
         self.control.say(control.Interrupt(call))
+
+    def _still_stopped(self) -> set[int]:
+        links = list(self._links.values())
+        return {call for call in self._stopped if not call or any(link.has(call) for link in links)}
 
     # ------------------------------------------------------------ what is told (I/O thread)
 
@@ -465,7 +472,7 @@ class Attachment:
             for link in self._links.values():
                 link.close(error)
             self._links = {role: link for role, link in self._links.items() if role is Role.FUNCTIONS}
-            is_dead = self.state == "died"
+            is_dead = self.state == "died" or not self.ticket  # or an earlier attempt has failed halfway
             self._error, self.state = None, "attached"
             info = client_info(self.welcome)
             wanted = control.Attach(self._wanted, self._take, info) if is_dead else control.Restart(info)

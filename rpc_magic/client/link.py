@@ -156,6 +156,10 @@ class Link:
         """True while a call has not ended."""
         return bool(self._listeners)
 
+    def has(self, call: int) -> bool:
+        """Tell whether a call of this number has not ended."""
+        return call in self._listeners
+
     # ------------------------------------------------------------ requests (any thread)
 
     def start(

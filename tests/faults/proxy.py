@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rpc_magic.runtime.addresses import parse_address
@@ -29,6 +29,8 @@ class _Pair:
         try:
             while data := source.recv(1 << 16):
                 self._proxy.flows.wait()
+                if self._proxy.fails():
+                    break
                 target.sendall(data[:left])
                 left -= len(data)
                 if left <= 0:
@@ -41,6 +43,14 @@ class _Pair:
         for end in self._ends:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def is_over(self) -> bool:
+        """Both ways have ended; its sockets are closed."""
+        if any(thread.is_alive() for thread in self._threads):
+            return False
+        self.close()
+        return True
 
     def close(self) -> None:
         self.cut()
@@ -56,7 +66,7 @@ class Proxy:
     Attributes:
         url: where clients connect.
         flows: cleared, packets vanish without a word.
-        cuts: connections that were cut because their bytes were used up.
+        fails: asked at each read in either direction whether it fails; the connection is then cut.
     """
 
     UNLIMITED = 1 << 62
@@ -68,6 +78,7 @@ class Proxy:
         self.url = address._replace(port=self._listener.getsockname()[1]).url
         self.flows = threading.Event()
         self.flows.set()
+        self.fails: Callable[[], bool] = bool
         self._schedule: list[tuple[int, int]] = []
         self._pairs: list[_Pair] = []
         self._refuses = False
@@ -90,6 +101,7 @@ class Proxy:
                 client.close()
                 continue
             self.connections += 1
+            self._pairs = [pair for pair in self._pairs if not pair.is_over]
             self._pairs.append(_Pair(self, client, server))
 
     def take_budgets(self) -> tuple[int, int]:

@@ -147,6 +147,19 @@ def test_stop_while_it_is_cut(server: Server, proxy: Proxy) -> None:
         assert conn.call(abs, -1) == 1
 
 
+def test_stop_that_is_lost(server: Server, proxy: Proxy) -> None:
+    """An interrupt that was on its way when the connection was cut is given again."""
+    with connect(server, proxy) as conn:
+        call = conn.submit(time.sleep, 600)
+        eventually(lambda: conn.info().state == "busy")
+        proxy.flows.clear()
+        assert call.cancel()
+        proxy.cut()
+        proxy.flows.set()
+        eventually(lambda: conn.state == "attached" and conn.info().state == "idle")
+        assert conn.call(abs, -1) == 1
+
+
 def test_a_prompt_outlives_a_cut(server: Server, proxy: Proxy) -> None:
     """A call that asks the user goes on waiting, and gets the answer."""
     with connect(server, proxy) as conn:

@@ -182,7 +182,7 @@ class Attachment:
         ticket = bytes(16) if role is Role.FUNCTIONS else self.ticket
         began = time.monotonic()
         deadline = began + self.timeout
-        sock = dial(self._place.address, self._place.token, role, self._client_id, deadline, ticket)
+        sock = dial(self._place.address, self._place.current_token(), role, self._client_id, deadline, ticket)
         self._nearest = min(self._nearest, time.monotonic() - began)
         link = self._links[role] = Link(
             sock,
@@ -307,7 +307,7 @@ class Attachment:
     def _attach_again(self) -> None:
         deadline = time.monotonic() + self._settings.connect_seconds
         place = self._place
-        sock = dial(place.address, place.token, Role.CONTROL, self._client_id, deadline)
+        sock = dial(place.address, place.current_token(), Role.CONTROL, self._client_id, deadline)
         link = self._control_link(sock)
         try:
             welcome = link.welcome(self._settings.connect_seconds)
@@ -331,7 +331,8 @@ class Attachment:
         deadline = time.monotonic() + self._settings.connect_seconds
         place, is_done = self._place, queue.SimpleQueue[bool]()
         self._is_resumed = is_done.put
-        sock = dial(place.address, place.token, Role.DATA, self._client_id, deadline, self.ticket, link.due)
+        token = place.current_token()
+        sock = dial(place.address, token, Role.DATA, self._client_id, deadline, self.ticket, link.due)
         self.io.do(lambda: link.resume(sock))
         with contextlib.suppress(queue.Empty):  # it is tried again
             is_done.get(timeout=self._settings.connect_seconds)

@@ -11,7 +11,7 @@ from rpc_magic.client.attachment import Attachment
 from rpc_magic.client.connection import Connection
 from rpc_magic.client.dialing import learn_fingerprint
 from rpc_magic.client.locating import Place, embedded, has_ended, locate
-from rpc_magic.errors import ConnectError, ConnectionLostError, RpcMagicError
+from rpc_magic.errors import AuthenticationError, ConnectError, ConnectionLostError, RpcMagicError
 from rpc_magic.runtime import known, tokens
 
 __all__ = ["connect", "keep_token"]
@@ -80,6 +80,11 @@ def connect(
 
     try:
         attachment = attach()
+    except AuthenticationError as error:
+        if not place.token_file or "token" not in error.reason:
+            raise
+        hint = f"The token was read from {place.token_file}. {error.hint}"
+        raise AuthenticationError(error.url, error.reason, hint) from None
     except (ConnectError, ConnectionLostError):
         # An embedded server that was killed a moment ago may still seem to run.
         if url is not None or not has_ended(_DYING_SECONDS):

@@ -164,7 +164,6 @@ def _secure(sock: socket.socket, address: Address, deadline: float) -> tuple[soc
             "If the server was given a new key, use the URL that it prints now; if not, somebody else has answered "
             "in its place.",
         )
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return start_pump(tls, sock), binding
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import secrets
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rpc_magic.client.dialing import check_listening
-from rpc_magic.errors import ConnectError, TokenMissingError
+from rpc_magic.errors import ConnectError, RpcMagicError, TokenMissingError
 from rpc_magic.runtime import known, launch, records, tokens
 from rpc_magic.runtime.addresses import Address, is_address, parse_address
 from rpc_magic.runtime.folders import socket_path
@@ -35,6 +36,13 @@ class Place(NamedTuple):
     token_file: str = ""
     name: str = ""
     is_embedded: bool = False
+
+    def current_token(self) -> tokens.Token:
+        """Return the token as its file has it now: it may have been replaced since."""
+        with contextlib.suppress(RpcMagicError):
+            if self.token_file:
+                return tokens.read_token(Path(self.token_file))
+        return self.token
 
 
 _lock = threading.Lock()

@@ -29,7 +29,7 @@ from rpc_magic.wire.handshake import (
     write_verdict,
 )
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "is_same_user"]
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Admission:
             keep_alive(sock)
         keep = False
         try:
-            if not _is_same_user(sock):
+            if not is_same_user(sock):
                 return
             async with asyncio.timeout(self._settings.handshake_seconds):
                 channel = await open_channel(sock, self._identity, self._settings.unproved_bytes)
@@ -117,7 +117,7 @@ class Admission:
         return hello, self._check(hello)
 
 
-def _is_same_user(sock: socket.socket) -> bool:
+def is_same_user(sock: socket.socket) -> bool:
     """On a Unix socket the kernel says who is there: nobody else is even greeted (root may be)."""
     if sock.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
         return True

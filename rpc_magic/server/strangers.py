@@ -14,13 +14,17 @@ __all__ = ["StrangerLog"]
 log = logging.getLogger("rpc_magic.server")
 
 _SECONDS = 60.0
-"""Between two lines about the same."""
 
 
 class StrangerLog:
-    """See the module's text; belongs to the running event loop."""
+    """See the module's text; belongs to the running event loop.
 
-    def __init__(self) -> None:
+    Args:
+        seconds: between two lines about the same.
+    """
+
+    def __init__(self, seconds: float = _SECONDS) -> None:
+        self._seconds = seconds
         self._more: Counter[str] = Counter()
 
     def note(self, fact: str) -> None:
@@ -33,10 +37,10 @@ class StrangerLog:
 
     def _begin(self, fact: str) -> None:
         self._more[fact] = 0
-        asyncio.get_running_loop().call_later(_SECONDS, self._sum_up, fact)
+        asyncio.get_running_loop().call_later(self._seconds, self._sum_up, fact)
 
     def _sum_up(self, fact: str) -> None:
         more = self._more.pop(fact)
         if more:
-            log.warning("%d more were closed within %.0f s: %s", more, _SECONDS, fact)
+            log.warning("%d more were closed within %g s: %s", more, self._seconds, fact)
             self._begin(fact)

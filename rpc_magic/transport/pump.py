@@ -72,8 +72,10 @@ class Pump(threading.Thread):
         self._is_waiting = False
         for sock in (outer, inner):
             sock.setblocking(False)
-            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF) if sock is inner else ():
-                sock.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
+        if outer.family != getattr(socket, "AF_UNIX", None):
+            outer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            inner.setsockopt(socket.SOL_SOCKET, option, _SIZE * 4)
 
     @property
     def has_unsent(self) -> bool:

@@ -11,6 +11,7 @@ from live import eventually, served
 
 import rpc_magic
 from rpc_magic import errors
+from rpc_magic.runtime import tokens
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +102,28 @@ def test_a_program_that_ends_at_once(secure, script):
     pid = int(program.line())
     program.finish()
     eventually(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_a_server_that_ends_says_so():
+    """What it says last comes through, so the client knows that there is nothing to come back to."""
+    with served(url="rpc://127.0.0.1:0") as url, rpc_magic.connect(url) as conn:
+        served.process.terminate()
+        eventually(lambda: conn.state == "lost", "the server's last word")
+        with pytest.raises(errors.ConnectionLostError, match="told to end"):
+            conn.call(abs, -1)
+
+
+def test_coming_back_after_the_token_was_replaced(tmp_path):
+    """A client that has its token from a file comes back with the new one, though the old one is good no more."""
+    path = tmp_path / "token"
+    tokens.write_token(path, tokens.new_token())
+    with (
+        served(url="rpc://127.0.0.1:0", token_file=str(path)) as url,
+        rpc_magic.connect(url) as conn,
+    ):
+        conn.push(x=5)
+        tokens.rotate(path, 0.0)
+        conn.attachment.io.do(conn.attachment._fall_silent)
+        assert conn.pull("x") == 5
+        eventually(lambda: conn.state == "attached", "being back")
+        assert conn.call(abs, -1) == 1

@@ -105,6 +105,23 @@ def test_loads_nothing_that_unpickles(watched):
     assert not [line for line in lines if "find_class" in line]
 
 
+def test_loads_nothing_that_unpickles_for_tls(tmp_path, monkeypatch):
+    """Nor does it to make its key, nor to speak TLS."""
+    folder, log = tmp_path / "site", tmp_path / "log"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(WATCH)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("WATCH_LOG", str(log))
+    monkeypatch.setenv("RPC_MAGIC_RUNTIME_DIR", str(tmp_path / "r"))
+    with served(url="rpc://127.0.0.1:0") as url:
+        assert is_well(url)
+    imported = {
+        line.split()[1].split(".")[0] for line in log.read_text().split("\n") if line.startswith("import ")
+    }
+    assert {"ssl", "cryptography"} <= imported
+    assert not imported & FORBIDDEN
+
+
 @pytest.mark.parametrize(
     "start",
     [

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ SUPERVISOR = "print(get_ipython()._rpc_magic_extension.registry.get(None).connec
 HOLDS = """text => window.jupyterapp.shell.currentWidget.content.widgets[0].model.outputs.toJSON()
     .some(output => output.data?.['text/plain']?.includes(text))"""
 NARROW = {"width": 600, "height": 1000}
+COLOUR = "e => getComputedStyle(e).color"
 FITS = "box => box.scrollWidth <= box.clientWidth + 1"
 
 
@@ -145,18 +148,75 @@ def test_the_end_of_a_server_is_seen(open_notebook: Callable[..., Any]) -> None:
     notebook.run_cell(0)
     status.wait_for("connected")
     light = status.line.locator("span[aria-hidden]")
-    assert light.evaluate("e => getComputedStyle(e).color") == "rgb(46, 158, 79)"
+    assert light.evaluate(COLOUR) == "rgb(46, 158, 79)"
     notebook.run_cell(1)
     notebook.output(1).first.wait_for()
     os.kill(int(notebook.output(1).first.inner_text()), signal.SIGKILL)
     status.wait_for("lost")
-    assert light.evaluate("e => getComputedStyle(e).color") == "rgb(214, 69, 69)"
+    assert light.evaluate(COLOUR) == "rgb(214, 69, 69)"
     notebook.page.wait_for_function(HOLDS, arg="local: lost")
     notebook.picture("status-lost")
     notebook.run_cell(2)
     back = notebook.page.locator(".rpc-magic-status .rpc-magic-line").nth(1)
     back.filter(has_text="connected").wait_for()
     notebook.picture("status-back")
+
+
+class Served:
+    """A server that stays at its port, however often it is started."""
+
+    def __init__(self) -> None:
+        self.url = "tcp://127.0.0.1:0"
+        self.start()
+
+    def start(self) -> None:
+        """Start it; returns when it listens."""
+        command = [sys.executable, "-m", "rpc_magic", "serve", "--port", self.url.rpartition(":")[2]]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().strip()
+
+    def end(self, number: int) -> None:
+        """End it by a signal."""
+        self.process.send_signal(number)
+        self.process.communicate()
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    """A server of its own."""
+    served = Served()
+    yield served
+    served.end(signal.SIGTERM)
+
+
+def test_a_killed_server_comes_back(open_notebook: Callable[..., Any], served: Served) -> None:
+    """The light turns amber while nobody answers, and green when the server is there again; nothing is lost."""
+    notebook = open_notebook(
+        [
+            f"%load_ext rpc_magic\n%rpc_connect {served.url} --name lab --session kept",
+            "%%lab\nkept = 41",
+            "%rpc_call kept + 1",
+        ]
+    )
+    status = StatusBox(notebook)
+    notebook.run_cell(0)
+    notebook.run_cell(1)
+    status.wait_for("connected")
+    light = status.line.locator("span[aria-hidden]")
+    served.end(signal.SIGKILL)
+    status.wait_for("reconnecting")
+    status.wait_for("attempt ")
+    assert light.evaluate(COLOUR) == "rgb(217, 154, 0)"
+    notebook.picture("status-reconnecting")
+    notebook.picture_in_the_dark("status-reconnecting-dark")
+    served.start()
+    status.wait_for("connected")
+    assert light.evaluate(COLOUR) == "rgb(46, 158, 79)"
+    notebook.run_cell(2)
+    notebook.wait_for_text(2, "42")
+    notebook.picture("status-back-again")
+    assert notebook.errors() == []
 
 
 def test_a_saved_notebook_shows_the_last_state(open_notebook: Callable[..., Any], tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ class ServerSettings:
         unproved: connections that may be in their handshake at once; one more closes another one, see `crowd`.
         unproved_bytes: bytes that may come under TLS before the proof; its own hello takes one or two thousand.
         sessions: sessions at once.
+        memory: bytes of a session's processes; 0 for no limit.
         vanished_seconds: a private session lives this long after its client vanished.
         session_ttl: a named session without a client lives this long while idle, in seconds.
         silent_seconds: a client not heard from for this long may be replaced without being asked.
@@ -69,6 +70,7 @@ class ServerSettings:
     unproved: int = 256
     unproved_bytes: int = 32 * KIB
     sessions: int = 64
+    memory: int = 0
     vanished_seconds: float = 600.0
     session_ttl: float = 24 * 3600.0
     silent_seconds: float = 40.0

@@ -6,6 +6,7 @@ Exit status 2 and one sentence on standard error when what was asked for cannot 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -50,6 +51,10 @@ examples:
 """
 
 
+_SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) *(?:([kmgt]?)b)?")
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence."""
 
@@ -70,6 +75,13 @@ def _threads(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"threads are counted from 1, not {text!r}")
     return int(text)
+
+
+def _size(text: str) -> int:
+    found = _SIZE.fullmatch(text.strip().lower())
+    if found is None or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"a size is a number with a unit, as 500MB or 8GB, not {text!r}")
+    return int(float(found[1]) * _UNITS[found[2] or ""])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -139,6 +151,13 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         default="",
         metavar="DIR",
         help="where sessions of other machines' clients start (default: home)",
+    )
+    add(
+        "--memory-limit",
+        type=_size,
+        default=0,
+        metavar="SIZE",
+        help="memory that a session's processes may take, as 8GB; one that takes more is ended (default: none)",
     )
     add("--max-sessions", type=int, default=64, metavar="N", help="sessions at once, at most (default: 64)")
     add(

@@ -45,6 +45,7 @@ def configuration(options: argparse.Namespace) -> launch.SupervisorConfig:
         stop_seconds=max(0.0, options.stop_seconds),
         orphan_seconds=max(0.0, options.orphan_ttl),
         max_sessions=options.max_sessions,
+        memory_limit=options.memory_limit,
     )
 
 

@@ -59,6 +59,9 @@ _LIVE = frozenset({"attached", "reconnecting"})
 
 Stray = Callable[[int, messages.Message, list[memoryview]], None]
 
+_LOOK_SECONDS = 0.05
+"""Between two looks whether an answer is still waited for."""
+
 
 class Attachment:
     """See the module's text. Thread-safe.
@@ -334,8 +337,11 @@ class Attachment:
         token = place.current_token()
         sock = dial(place.address, token, Role.DATA, self._client_id, deadline, self.ticket, link.due)
         self.io.do(lambda: link.resume(sock))
-        with contextlib.suppress(queue.Empty):  # it is tried again
-            is_done.get(timeout=self._settings.connect_seconds)
+        # No answer: it is tried again. Nobody waits for one when the session has ended meanwhile, or is left.
+        while self.state in _LIVE and time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                is_done.get(timeout=_LOOK_SECONDS)
+                return
 
     def _resumed(self, link: Link, *, is_known: bool) -> None:
         """Whoever reads: the session goes on with the link, or knows nothing of it."""

@@ -37,6 +37,7 @@ class SupervisorConfig(msgspec.Struct, frozen=True):
         is_recorded: write a record, by which clients on this machine find the server.
         orphan_seconds, session_ttl, stop_seconds: see `ServerSettings`.
         max_sessions: its `sessions`.
+        memory_limit: its `memory`.
         tls_cert, tls_key: files of a certificate and its key, for an `rpc://` URL; empty takes the user's own, which is
             made when it is first needed.
     """
@@ -57,6 +58,7 @@ class SupervisorConfig(msgspec.Struct, frozen=True):
     session_ttl: float = 24 * 3600.0
     stop_seconds: float = 5.0
     max_sessions: int = 64
+    memory_limit: int = 0
     tls_cert: str = ""
     tls_key: str = ""
 

@@ -24,6 +24,7 @@ from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.packets import PacketSocket, close_all
 from rpc_magic.wire import internal
 from rpc_magic.worker.kept import KeptWorker, WorkerEnds
+from rpc_magic.worker.memory import LOOK_SECONDS
 from rpc_magic.worker.station import Station, leave_pipes
 from rpc_magic.worker.system import become_subreaper
 from rpc_magic.worker.template import Template
@@ -71,6 +72,9 @@ class Keeper:
                 wait = 0.1
             for worker in list(self._workers.values()):
                 worker.enforce_end()
+                worker.look_at_memory()
+            if any(worker.memory.is_watched for worker in self._workers.values()):
+                wait = min(wait, LOOK_SECONDS)
             is_waiting = any(worker.is_ending for worker in self._workers.values())
             for key, _ in self._selector.select(0.05 if is_waiting else min(wait, 3600.0)):
                 key.data()
@@ -217,7 +221,7 @@ def main() -> int:
     os.set_inheritable(supervisor.fileno(), False)
     config = msgspec.json.decode(sys.argv[2], type=SupervisorConfig)
     template = Template.load()
-    settings = ServerSettings(orphan_seconds=config.orphan_seconds)
+    settings = ServerSettings(orphan_seconds=config.orphan_seconds, memory=config.memory_limit)
     keeper = Keeper(supervisor, template, settings, config.watch_pid)
     keeper.greet()
     keeper.run()

@@ -19,6 +19,7 @@ from rpc_magic.errors import ProtocolError
 from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.packets import PacketSocket, close_all
 from rpc_magic.wire import internal
+from rpc_magic.worker.memory import MemoryLimit
 from rpc_magic.worker.statuspage import StatusPage
 from rpc_magic.worker.system import waiting_bytes
 from rpc_magic.worker.template import Template
@@ -46,6 +47,7 @@ class KeptWorker:
         on_exit: called once, when it has ended and its descendants have been ended.
         known: gives the ids of all processes that the keeper has forked and that live.
         facts: what a supervisor that comes later has to know of the session.
+        memory: its limit.
     """
 
     def __init__(
@@ -70,11 +72,14 @@ class KeptWorker:
         self._own: PacketSocket | None = own
         self._page = StatusPage(self.page_fd)
         self._engine: list[int] = []
+        self.memory = MemoryLimit(settings.memory, f"rpc_magic-{pid}")
+        self.memory.add(pid)
         self._pending: deque[internal.Internal] = deque()
         self._pending_bytes = 0
         self._dropped = {1: 0, 2: 0}
         self._last_words = b""
         self._kill_at = float("inf")
+        self._for_memory = ""
         self._pidfd = os.pidfd_open(pid)
         selector.register(self._pidfd, selectors.EVENT_READ, self._exited)
         for pipe in self._pipes:
@@ -137,6 +142,11 @@ class KeptWorker:
     def enforce_end(self) -> None:
         """Kill the worker when its time to end is over."""
         if self._kill_at < time.monotonic():
+            self._signal(signal.SIGKILL)
+
+    def look_at_memory(self) -> None:
+        """Kill the worker when its session is over its limit."""
+        if self.memory.is_watched and self.memory.look(self.pids):
             self._signal(signal.SIGKILL)
 
     def close(self) -> None:
@@ -257,6 +267,7 @@ class KeptWorker:
                 self._close_in_child()
                 self._template.become_engine(self._request, theirs)  # does not return
             theirs.close()
+            self.memory.add(pid)
             ours.append(mine.detach())
             pids.append(pid)
         self._engine += pids
@@ -267,6 +278,8 @@ class KeptWorker:
 
     def _exited(self) -> None:
         _, status = os.waitpid(self.pid, 0)
+        self._for_memory = self.memory.explain()
+        self.memory.close()
         self._kill_rest()
         for pipe in list(self._pipes):
             while pipe in self._pipes and self._drain(pipe):
@@ -280,7 +293,11 @@ class KeptWorker:
         shutil.rmtree(self._template.modules_folder(self.ticket), ignore_errors=True)
         self._template.spool_file(self.ticket).unlink(missing_ok=True)
         words = self._last_words.decode(errors="replace").strip()
-        self.on_exit(self, WorkerEnds("it was ended" if self.is_ending else _cause(status), words))
+        self.on_exit(self, WorkerEnds("it was ended" if self.is_ending else self._cause(status), words))
+
+    def _cause(self, status: int) -> str:
+        was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        return (was_killed and self._for_memory) or _cause(status)
 
     def _kill_rest(self) -> None:
         """End the engine's processes and every descendant that the worker left behind.

@@ -154,16 +154,16 @@ def _touch(walk: Walk, name: str, *, reads: bool = False, binds: bool = False) -
 def _run_text(walk: Walk, node: ast.Call, function: str) -> None:
     """Walk an ``eval`` or ``exec``: of a literal its code; of anything else only the arguments."""
     walk.visit(node.func)
-    is_ours = True
-    for number, argument in enumerate(node.args):
-        # The namespace is only handed on here: that alone makes no name unknown.
-        if number and is_namespace(walk, argument):
+    given = node.args[1:]
+    # The namespace is only handed on here: that alone makes no name unknown.
+    ours = [argument for argument in given if is_namespace(walk, argument)]
+    for argument in node.args:
+        if argument in ours:
             _visit_namespace(walk, argument)
         else:
-            is_ours = is_ours and not number
             walk.visit(argument)
     walk.visit_all(node.keywords)
-    if not is_ours:  # the text runs in a namespace of the caller's
+    if given and not ours:  # the text runs in a namespace of the caller's, and in no other
         return
     text = _literal(node.args[0]) if node.args else None
     if text is None:

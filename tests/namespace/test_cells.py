@@ -145,6 +145,8 @@ def test_shell(cell: str, reads: str, binds: str) -> None:
         ("exec('z = x')", "x", "z", "", False),
         ("exec('z = x', {})", "", "", "", False),
         ("exec('z = x', globals())", "x", "z", "", False),
+        ("ns = {}\nexec('z = x', globals(), ns)", "x", "ns z", "", False),
+        ("exec('z = x', {}, globals())", "x", "z", "", False),
         ("eval(text)", "text", "", "", True),
         ("globals()['x']", "x", "", "", False),
         ("globals()['x'] = 1", "", "x", "", False),

@@ -3,7 +3,7 @@
 Variables that share an object that can be changed form a group: a change made through one of them is seen through the
 others, so they go and come back together. What is looked into are containers, arrays of objects, instances whose state
 is a ``__dict__``, and the cells, defaults and attributes of functions; any other array or table is an object without
-parts.
+parts, but for the array whose memory it shows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
+
+from rpc_magic.namespace.views import bases_of, is_array, is_view, moved_view
 
 __all__ = ["PLAIN", "Parts", "contents_of", "holds_any", "parts_of", "replace_within", "shared_groups"]
 
@@ -60,6 +62,9 @@ def parts_of(value: object, limit: int = _LIMIT) -> Parts:
         if not isinstance(one, (tuple, frozenset, types.FunctionType, types.MethodType)):
             parts.marks.add(id(one))
             parts.size += _size(one)
+        if is_view(one):  # the memory is that of another, which has its size under its own name
+            parts.marks.update(map(id, bases_of(one)))
+            continue
         todo.extend([child for child in children if type(child) not in PLAIN])
     return parts
 
@@ -102,21 +107,26 @@ def shared_groups(parts: Mapping[str, Parts], around: Collection[str]) -> list[s
     return [group for group in unique.values() if len(group) > 1 and not group.isdisjoint(around)]
 
 
-def replace_within(roots: Iterable[Any], places: Mapping[int, Any]) -> list[Any]:
+def replace_within(roots: Iterable[Any], places: Mapping[int, tuple[Any, Any]]) -> list[Any]:
     """Put objects into the place of others, wherever values refer to these.
 
     Args:
-        roots: the values; changed in place, but for tuples and methods.
-        places: what shall stand there, by the id of what stands there now. The others must be alive.
+        roots: the values; changed in place, but for tuples, methods and views.
+        places: what stands there now, and what shall stand there, by the id of the first.
 
     Returns:
-        The values; a tuple that refers to one of the others is a new tuple.
+        The values; a tuple that refers to one of the others is a new tuple, a view of one a new view.
     """
     swapped: dict[int, tuple[Any, Any]] = {}
+    arrays = [pair for pair in places.values() if is_array(pair[0]) and is_array(pair[1])]
 
     def swap(value: Any) -> Any:
         if id(value) in places:
-            return places[id(value)]
+            return places[id(value)][1]
+        if arrays and is_view(value):
+            if id(value) not in swapped:
+                swapped[id(value)] = (value, moved_view(value, arrays))
+            return swapped[id(value)][1]
         if type(value) is types.MethodType:
             owner = swap(value.__self__)
             return value if owner is value.__self__ else types.MethodType(value.__func__, owner)
@@ -175,6 +185,8 @@ def contents_of(one: Any) -> tuple[list[Any] | None, dict[str, Any] | None]:
     if isinstance(one, types.MethodType):
         return [one.__self__], None
     if (package, kind.__name__) in _ARRAYS:
+        if is_view(one):
+            return [one.base], None
         return one.ravel().tolist() if _holds_objects(one) else found, None
     if isinstance(one, bytearray):
         return found, None

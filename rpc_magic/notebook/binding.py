@@ -96,13 +96,17 @@ class _Binder:
         names = [n for n in sorted(outputs, key=lambda name: name not in run.mutated) if self._is_free(n)]
         # What came along with others and is newer here stays as it is; they refer to it as it is.
         newer = {name for name in names if self._is_newer_here(name)}
-        places = {id(outputs[name]): namespace[name] for name in newer if not is_immutable(outputs[name])}
+        places = {
+            id(outputs[name]): (outputs[name], namespace[name])
+            for name in newer
+            if not is_immutable(outputs[name])
+        }
         names = [name for name in names if name not in newer]
         for name in names:
             if id(outputs[name]) not in places and name in run.mutated:
                 old = self._object_of(name)
                 if update_in_place(old, outputs[name]):
-                    places[id(outputs[name])] = old
+                    places[id(outputs[name])] = (outputs[name], old)
         values = replace_within([outputs[name] for name in names], places)
         for name, value in zip(names, values, strict=True):
             old = namespace.get(name)
@@ -234,11 +238,12 @@ def bind_fetched(
         here: objects that are here as they shall be, and those that came for them.
     """
     pairs = [(placeholder, fresh, registry.placed.pop(placeholder, None)) for placeholder, fresh in fetched]
-    here = list(here)  # keeps the ids from being used anew
-    places: dict[int, Any] = {id(fresh): old for old, fresh in here if not is_immutable(fresh)}
+    places: dict[int, tuple[Any, Any]] = {
+        id(fresh): (fresh, old) for old, fresh in here if not is_immutable(fresh)
+    }
     for _, fresh, old in pairs:
         if id(fresh) not in places and update_in_place(old, fresh):
-            places[id(fresh)] = old
+            places[id(fresh)] = (fresh, old)
     values = replace_within([fresh for _, fresh, _ in pairs], places)
     names: dict[str, str] = {}
     for (placeholder, _, old), fresh in zip(pairs, values, strict=True):

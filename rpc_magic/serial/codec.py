@@ -112,7 +112,14 @@ def encode(
 
     encoding = Encoding(namespace, carry, code, changed, is_settled, is_copy)
     try:
-        Pickler(sink, keep_in_band, encoding).dump(obj)
+        pickler = Pickler(sink, keep_in_band, encoding)  # keeps what it has met alive
+        pickler.dump(obj)
+        wholes = encoding.arrays.find_wholes()
+        if wholes:
+            sink, encoding = SegmentSink(), Encoding(namespace, carry, code, changed, is_settled, is_copy)
+            encoding.arrays.wholes = wholes
+            out_of_band.clear()
+            Pickler(sink, keep_in_band, encoding).dump(obj)
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from rpc_magic.serial import build
 from rpc_magic.serial.tokens import registry
+from rpc_magic.serial.views import Arrays
 
 __all__ = ["CodeMode", "Encoding", "global_names", "intern_values", "interned", "named_submodules"]
 
@@ -136,6 +137,7 @@ class Encoding:
         is_copy: functions get globals of their own wherever they are made, also where they came from.
 
     Attributes:
+        arrays: the numpy arrays that it meets.
         owned_cells: by id, closure cells whose content the state of some function carries.
         modules: names of the modules that what was encoded refers to.
     """
@@ -143,6 +145,7 @@ class Encoding:
     __slots__ = (
         "_home",
         "_skeletons",
+        "arrays",
         "carry",
         "changed",
         "code",
@@ -164,6 +167,7 @@ class Encoding:
     ) -> None:
         self.namespace, self.carry, self.code, self.changed = namespace, carry, code, changed
         self.is_settled, self.is_copy = is_settled, is_copy
+        self.arrays = Arrays()
         self.owned_cells: dict[int, types.CellType] = {}
         self.modules: set[str] = set()
         self._home: Home | None = None

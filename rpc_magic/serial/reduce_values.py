@@ -36,11 +36,14 @@ ARRAY_BYTES_OUT_OF_BAND = 4096
 """Bytes from which on a buffer leaves by reference: below, a copy costs less than a separate buffer."""
 
 
-def reduce_array(_encoding: Encoding, array: Any) -> Any:
+def reduce_array(encoding: Encoding, array: Any) -> Any:
     """A numpy array: strided ones are compacted to leave out-of-band; subclasses keep their class."""
     numpy = sys.modules["numpy"]
     kind = type(array)
     if kind is numpy.ndarray:
+        as_view = encoding.arrays.reduce(array)
+        if as_view is not NotImplemented:
+            return as_view
         is_contiguous = array.flags.c_contiguous or array.flags.f_contiguous
         if is_contiguous or array.dtype.hasobject or array.nbytes < ARRAY_BYTES_OUT_OF_BAND:
             return NotImplemented

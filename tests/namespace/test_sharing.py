@@ -81,12 +81,12 @@ def test_an_endless_structure_has_parts() -> None:
 def test_replacing(make: Any, look: Any) -> None:
     """Wherever one object is referred to, the other stands afterwards."""
     new, old = Node(), Node()
-    (value,) = replace_within([make(new)], {id(new): old})
+    (value,) = replace_within([make(new)], {id(new): (new, old)})
     assert look(value) is old
 
 
 def test_replacing_leaves_the_rest() -> None:
     """Tuples that refer to nothing of it stay themselves."""
     new, old, same = [1], [2], (1, [2])
-    assert replace_within([same, new], {id(new): old}) == [same, old]
-    assert replace_within([same], {id(new): old})[0] is same
+    assert replace_within([same, new], {id(new): (new, old)}) == [same, old]
+    assert replace_within([same], {id(new): (new, old)})[0] is same

@@ -1,6 +1,6 @@
 """Random programs of cells over a few names, which share objects in every way that the namespace promises to keep.
 
-Left out is what `docs/design.md`, section 4, says is not kept: views of an array, generators, tuples that hold what is
+Left out is what `docs/design.md`, section 4, says is not kept: generators, tuples that hold what is
 changed, what is no variable of the notebook's, attributes of a class that has lost its name, and objects that a class
 shares with variables.
 """
@@ -206,8 +206,18 @@ class _Statements:
         )
 
     def _on_array(self) -> str:
-        a, n = self._one("a"), self._number()
-        return self._pick(f"{a}[0] = {n}", f"{a} += 1", f"{a} = np.arange({n})", f"{a} = {a} * 2")
+        a, b, n = self._one("a"), self._one("a"), self._number()
+        return self._pick(
+            f"{a}[0] = {n}",
+            f"{a} += 1",
+            f"{a} = np.arange({n})",
+            f"{a} = {a} * 2",
+            f"{a} = {b}[::2]",
+            f"{a} = {b}[1:]",
+            f"{self._one('l')}.append({a}[::-1])",
+            f"{self._one('o')}.v = {a}[:2]",
+            f"{a}[1:] = {n}",
+        )
 
     def _on_frame(self) -> str:
         n = self._number()

@@ -191,3 +191,16 @@ def test_a_class_that_was_changed_here_is_changed_where_it_was_made(loaded: Any)
     assert loaded.good("%%two\nprint(Base.known)").out == "['A', 'B', 'C']\n"
     assert loaded.good("%%one\nclass A(Base): pass\nBase.known").err == ""
     assert loaded.good("print(Base.known)").out == "['A', 'B', 'C', 'A']\n"
+
+
+def test_a_view_shows_the_same_array_wherever_it_was_made(loaded: Any) -> None:
+    """A change of the array or of its view, here or on either server, is seen through both."""
+    loaded.good("%rpc_connect --name one\n%rpc_connect --name two")
+    loaded.good("import numpy as np\nb = np.zeros(6)\na = b[::2]")
+    assert loaded.good("%%one\na[0] = 1\nprint(b[0])").out == "1.0\n"
+    assert loaded.good("%%two\nb[2] = 2\nprint(a[1])").out == "2.0\n"
+    assert loaded.good("a += 1\nprint(b.tolist())").out == "[2.0, 0.0, 3.0, 0.0, 1.0, 0.0]\n"
+    loaded.good("%%one\ngrid = b.reshape(2, 3)\nheld = [grid[1:]]")
+    assert loaded.good("grid[0, 0] = 9\nprint(a[0], b[0])").out == "9.0 9.0\n"
+    loaded.good("%%two\nheld[0][:] = 7")
+    assert loaded.good("print(b.tolist(), a[2])").out == "[9.0, 0.0, 3.0, 7.0, 7.0, 7.0] 7.0\n"

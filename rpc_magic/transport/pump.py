@@ -15,6 +15,7 @@ import array
 import atexit
 import contextlib
 import mmap
+import os
 import select
 import socket
 import sys
@@ -37,6 +38,8 @@ _EXIT_SECONDS = 1.0
 """How long the end of the process waits for what was said last to leave."""
 
 _living: set[Pump] = set()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_living.clear)  # a forked child has none of the threads
 
 
 def start_pump(tls: TlsEnd, sock: socket.socket) -> socket.socket:
@@ -47,7 +50,9 @@ def start_pump(tls: TlsEnd, sock: socket.socket) -> socket.socket:
         sock: its socket; likewise.
     """
     ours, theirs = socket.socketpair()
-    Pump(tls, sock, ours).start()
+    pump = Pump(tls, sock, ours)
+    _living.add(pump)
+    pump.start()
     return theirs
 
 
@@ -84,7 +89,6 @@ class Pump(threading.Thread):
 
     def run(self) -> None:
         """Pump until either side ends."""
-        _living.add(self)
         try:
             with self._outer, self._inner, contextlib.suppress(OSError, EOFError, ValueError):
                 self._decrypt()  # what came with the end of the handshake

@@ -21,7 +21,7 @@ from rpc_magic.client.running import Run, collect
 from rpc_magic.client.waiting import End
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.notebook.calllog import title_of
-from rpc_magic.notebook.callview import LiveViews
+from rpc_magic.notebook.callview import Gate, LiveViews
 from rpc_magic.notebook.cells import CellOptions, Runner
 from rpc_magic.notebook.errors import UsageError, prepare, rendered
 from rpc_magic.notebook.pending import Pending, names_made
@@ -44,14 +44,18 @@ class CellCall(Call):
         owner: the notebook's background cells.
         server: where it runs.
         label: its first line.
+        gate: shows its output, once it is open.
+        began_in: number of the notebook's cell that began it, under which it has been shown.
     """
 
     owner: Background
     server: Server
     label: str
+    gate: Gate
+    began_in: int = 0
 
     def _ipython_display_(self) -> None:
-        if not self.owner.show(self):
+        if self.began_in != self.owner.cell_number and not self.owner.show(self):
             sys.stdout.write(f"{self!r}\n")
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -104,8 +108,27 @@ class Background:
         runner.making = self.pending.on
         runner.wait_for = self.wait_for
 
+    @property
+    def cell_number(self) -> int:
+        """Number of the cell that the notebook runs."""
+        return int(self._runner.shell.execution_count)
+
+    def run(self, server: Server, cell: str, options: CellOptions) -> CellCall:
+        """Start a cell and show it, unless it ends in a semicolon; what it shows comes below that.
+
+        Raises:
+            TransferError: a variable that it names cannot travel; nothing was started.
+        """
+        call = self.start(server, cell, options)
+        try:
+            if not cell.rstrip().endswith(";") and self.show(call):
+                call.began_in = self.cell_number
+        finally:
+            call.gate.open()
+        return call
+
     def start(self, server: Server, cell: str, options: CellOptions) -> CellCall:
-        """Start a cell.
+        """Start a cell; what it shows is held until its gate is opened.
 
         Raises:
             TransferError: a variable that it names cannot travel; nothing was started.
@@ -123,7 +146,7 @@ class Background:
         )
         link = connection.attachment.link(Role.DATA)
         before = dict(namespace)
-        show = exchange.background_show()
+        show = Gate(exchange.background_show())
         names = names_made(runner.shell.transform_cell(cell)) if options.outputs is None else options.outputs
 
         def finish(outcome: messages.Outcome, parts: list[memoryview]) -> Any:
@@ -159,7 +182,7 @@ class Background:
                 connection.attachment.control.say(control.Interrupt(number))
 
         call = CellCall(title_of(cell), finish, show_output, stop)
-        call.owner, call.server, call.label = self, server, title_of(cell)
+        call.owner, call.server, call.label, call.gate = self, server, title_of(cell), show
         record = server.calls.begin(call.label, call.cancel)
         call.add_done_callback(
             lambda done: record.end(is_cancelled=True) if done.cancelled() else record.end(done.exception())

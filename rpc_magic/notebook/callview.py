@@ -13,11 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 from rpc_magic.client import Call
+from rpc_magic.client.exchange import Show
 from rpc_magic.notebook.lasting import Lasting
 from rpc_magic.notebook.live import live
 from rpc_magic.notebook.registry import Server
+from rpc_magic.wire import messages
 
-__all__ = ["LiveViews", "state_of_call"]
+__all__ = ["Gate", "LiveViews", "state_of_call"]
 
 _EVERY = 1.0
 """Seconds between two looks; the time is shown in seconds."""
@@ -41,6 +43,34 @@ def _html_of(call: Call, label: str, server: Server) -> str:
         f'<span style="color:{colour}">●</span> <code>{html.escape(label)}</code> <b>{state}</b> on '
         f"{html.escape(server.name)}, {call.seconds:.0f} s <small>(call {call.id})</small>"
     )
+
+
+class Gate:
+    """Shows what a call shows, but not before its line is there; thread-safe.
+
+    Args:
+        show: shows one message.
+    """
+
+    def __init__(self, show: Show) -> None:
+        self._show = show
+        self._lock = threading.Lock()
+        self._held: list[tuple[messages.Message, list[memoryview]]] | None = []
+
+    def __call__(self, message: messages.Message, buffers: list[memoryview]) -> None:
+        """Show a message now, or when the line is there."""
+        with self._lock:
+            if self._held is not None:
+                self._held.append((message, buffers))
+                return
+        self._show(message, buffers)
+
+    def open(self) -> None:
+        """The line is there, or there will be none."""
+        with self._lock:
+            for message, buffers in self._held or ():
+                self._show(message, buffers)
+            self._held = None
 
 
 class LiveViews:

@@ -137,7 +137,7 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         if arguments.noblock:
             if options.timeout is not None or arguments.local:
                 raise UsageError("--noblock goes neither with --timeout nor with --local")
-            return self._extension.background.start(server, cell, options)
+            return self._extension.background.run(server, cell, options)
         value = self._extension.runner.run_cell(server, cell, options)
         if arguments.local:
             self._run_here(cell)

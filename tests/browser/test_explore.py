@@ -44,6 +44,7 @@ def test_the_picture_follows_the_slider(open_notebook: Callable[..., Any]) -> No
     assert image.evaluate("image => image.complete && image.naturalWidth") > 300
     assert page.evaluate("window.gone") == 0
     notebook.picture("explore-after")
+    notebook.picture_in_the_dark("explore-dark")
 
     other = page.locator(".jp-CodeCell").filter(has_text="def compare").first
     other.locator("select").first.select_option("origin")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from rpc_magic.client.dialing import check_listening
 from rpc_magic.errors import ConnectError, RpcMagicError, TokenMissingError
 from rpc_magic.runtime import known, launch, records, tokens
-from rpc_magic.runtime.addresses import Address, is_address, parse_address
+from rpc_magic.runtime.addresses import Address, is_address, is_loopback, parse_address
 from rpc_magic.runtime.folders import socket_path
 
 __all__ = ["Place", "embedded", "has_ended", "locate"]
@@ -122,9 +122,7 @@ def _address(url: str) -> tuple[Address, records.ServerRecord | None]:
             if record.url == address.url:
                 return address, record
             listed = parse_address(record.url)
-            is_same = listed.place == address.place and address.scheme == "rpc"
-            is_by_port = listed.port == address.port and address.scheme == "tcp" and "://" not in url
-            if listed.scheme == "rpc" and (is_same or is_by_port):
+            if listed.scheme == "rpc" and _may_be(listed, address, is_plain=url.startswith("tcp:")):
                 # It uses TLS, as the URL does not say, or its fingerprint is another one, as will be found.
                 mark = address.fingerprint or listed.fingerprint
                 return address._replace(scheme="rpc", fingerprint=mark), record
@@ -139,6 +137,13 @@ def _address(url: str) -> tuple[Address, records.ServerRecord | None]:
     near = difflib.get_close_matches(url, names, 3) or sorted(names)[:5]
     hint = f"Known here: {', '.join(near)}." if near else "None runs here; start one with: rpc-magic serve."
     raise ConnectError(url or "''", "no server of that name runs on this machine or is remembered", hint)
+
+
+def _may_be(listed: Address, wanted: Address, *, is_plain: bool) -> bool:
+    """Tell whether a server of this machine that uses TLS is the one that is wanted, under another spelling."""
+    if wanted.scheme == "unix" or is_plain or listed.port != wanted.port:
+        return False
+    return listed.host == wanted.host or is_loopback(wanted.host)
 
 
 def _token(

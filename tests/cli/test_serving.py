@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 
 import rpc_magic
 from rpc_magic.runtime import records
+from rpc_magic.server.certificates import new_identity
+from rpc_magic.transport.tls import certificate_hash
 
 
 def test_first_line_and_process(serve: Callable[..., tuple]) -> None:
@@ -122,3 +125,29 @@ def test_token_file(serve: Callable[..., tuple], tmp_path: Path) -> None:
         assert conn.call(len, "abc") == 3
     with pytest.raises(rpc_magic.AuthenticationError):
         rpc_magic.connect(url, token="cd" * 32)
+
+
+def test_for_other_machines(serve: Callable[..., tuple], tmp_path: Path) -> None:
+    """Beyond loopback it uses TLS by itself; the URL has the fingerprint of the certificate, also of one's own."""
+    pem = new_identity()
+    mark = b"-----BEGIN CERTIFICATE-----"
+    for name, content in (("key.pem", pem[: pem.index(mark)]), ("cert.pem", pem[pem.index(mark) :])):
+        (tmp_path / name).touch(0o600)
+        (tmp_path / name).write_bytes(content)
+    fingerprint = certificate_hash(ssl.PEM_cert_to_DER_cert((tmp_path / "cert.pem").read_text())).hex()
+    _, made = serve("--host", "0.0.0.0", "--port", "0")
+    _, own = serve("--host", "0.0.0.0", "--port", "0", "--tls-cert", "cert.pem", "--tls-key", "key.pem")
+    for url in (made, own):
+        assert url.startswith("rpc://")
+        with rpc_magic.connect(url) as conn:
+            assert conn.call(len, "abc") == 3
+    assert own.endswith(f"/?fp={fingerprint}")
+    assert not made.endswith(fingerprint)
+
+
+def test_a_certificate_that_cannot_be_used(serve: Callable[..., tuple], time_factor: float) -> None:
+    """It ends the start with status 2 and a sentence that names the file."""
+    process, line = serve("--tls-cert", "none.pem", "--port", "0")
+    _, words = process.communicate(timeout=30 * time_factor)
+    assert (process.returncode, line) == (2, "")
+    assert "none.pem cannot be used: No such file" in words

@@ -100,7 +100,11 @@ def test_every_address(tmp_path):
     process, url = launch.start(launch.SupervisorConfig(url="rpc://0.0.0.0:0", session_ttl=60.0))
     try:
         assert "0.0.0.0" not in url
-        assert is_well(f"127.0.0.1:{place(url).rpartition(':')[2]}")
+        port, mark = url.rpartition(":")[2].split("/")
+        for text in (url, f"127.0.0.1:{port}", f"rpc://127.0.0.1:{port}/{mark}", f"rpc://localhost:{port}"):
+            assert is_well(text)
+        with pytest.raises(errors.AuthenticationError, match="not the one that is known"):
+            rpc_magic.connect(f"rpc://127.0.0.1:{port}/?fp={'0' * 64}")
     finally:
         process.terminate()
         process.wait(60)

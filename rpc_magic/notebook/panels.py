@@ -40,7 +40,7 @@ def _row(children: list[Any]) -> Any:
 
 
 def _cell(text: str, width: int) -> str:
-    text = text if len(text) <= width else f"{text[: width - 1]}…"
+    text = text if len(text) < width else f"{text[: width - 2]}…"
     return text.ljust(width).replace(" ", _SPACE)
 
 
@@ -181,13 +181,14 @@ class VariablesPanel:
     def __init__(self, extension: Extension, server: Server) -> None:
         self._extension, self._server = extension, server
         self._seen = -1
+        # On a page of 600 pixels there is room for 58 letters.
         columns = [
-            ("name", 15),
-            ("where", 7),
-            ("state", 13),
-            ("size", 9),
-            ("shape, length", 17),
-            ("type", 20),
+            ("name", 13),
+            ("where", 6),
+            ("state", 12),
+            ("type", 11),
+            ("size", 8),
+            ("shape", 20),
         ]
         self.list = _List(ipywidgets.SelectMultiple, columns, "variables here and there")
         self.note = live(ipywidgets.HTML)()
@@ -238,7 +239,7 @@ class VariablesPanel:
 
 
 def _columns(row: Variable) -> tuple[str, ...]:
-    return row.name, row.where, row.state, row.size, row.extent, row.kind
+    return row.name, row.where, row.state, row.kind.rpartition(".")[2], row.size, row.extent
 
 
 # ---------------------------------------------------------------- calls

@@ -96,7 +96,7 @@ def test_line_and_tabs(open_notebook: Callable[..., Any]) -> None:
 
     status.open("Variables")
     row = status.box.locator("option").filter(has_text="table")
-    assert "there" in row.inner_text()
+    assert row.inner_text().split()[:5] == ["table", "there", "DataFrame", "212", "B"]
     row.click()
     status.button("Fetch").click()
     status.box.locator("option").filter(has_text="table").filter(has_text="both").wait_for(state="attached")

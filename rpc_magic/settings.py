@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ClientSettings", "ModuleLimits", "ServerSettings", "WireLimits", "WorkerSettings"]
+__all__ = ["LIMITS", "ClientSettings", "ModuleLimits", "ServerSettings", "WireLimits", "WorkerSettings"]
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -55,6 +55,12 @@ class ServerSettings:
         unproved: connections that may be in their handshake at once; one more closes another one, see `crowd`.
         unproved_bytes: bytes that may come under TLS before the proof; its own hello takes one or two thousand.
         sessions: sessions at once.
+        connections: control connections at once; each client has one.
+        requests: attaching and restarting that one client may have waiting.
+        unread: bytes that a client may leave unread on its control connection.
+        message: bytes of the objects of one request, or of one answer, of a session.
+        calls: requests that wait in a session, or in a program, at once.
+        output: bytes of output that wait in a session's spool file for a client that is not there.
         memory: bytes of a session's processes; 0 for no limit.
         vanished_seconds: a private session lives this long after its client vanished.
         session_ttl: a named session without a client lives this long while idle, in seconds.
@@ -70,6 +76,12 @@ class ServerSettings:
     unproved: int = 256
     unproved_bytes: int = 32 * KIB
     sessions: int = 64
+    connections: int = 256
+    requests: int = 16
+    unread: int = 4 * MIB
+    message: int = 4 * GIB
+    calls: int = 10_000
+    output: int = 1 * GIB
     memory: int = 0
     vanished_seconds: float = 600.0
     session_ttl: float = 24 * 3600.0
@@ -81,11 +93,16 @@ class ServerSettings:
     end_seconds: float = 2.0
 
 
+LIMITS = ("message", "calls", "output", "connections")
+"""Those of `ServerSettings` that ``rpc-magic serve --limit NAME=VALUE`` sets."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """A session's.
 
     Attributes:
+        message, calls: as in `ServerSettings`.
         takeover_seconds: a call that has run for this long hands the reading of its connection to a helper thread.
         park_seconds: without calls for this long the helper thread stops ticking.
         eager: pickled bytes up to which plain values come back by themselves.
@@ -100,6 +117,8 @@ class WorkerSettings:
         answer_seconds: how long an import waits for a client that is not there.
     """
 
+    message: int = 4 * GIB
+    calls: int = 10_000
     takeover_seconds: float = 0.005
     park_seconds: float = 1.0
     eager: int = 1 * MIB

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from rpc_magic.errors import ConnectError, RpcMagicError
+from rpc_magic.settings import LIMITS
 
 __all__ = ["main"]
 
@@ -82,6 +83,15 @@ def _size(text: str) -> int:
     if found is None or not float(found[1]):
         raise argparse.ArgumentTypeError(f"a size is a number with a unit, as 500MB or 8GB, not {text!r}")
     return int(float(found[1]) * _UNITS[found[2] or ""])
+
+
+def _limit(text: str) -> tuple[str, int]:
+    name, _, value = text.partition("=")
+    if name not in LIMITS:
+        raise argparse.ArgumentTypeError(
+            f"a limit is one of {', '.join(LIMITS)}, as message=8GB, not {text!r}"
+        )
+    return name, _size(value)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -158,6 +168,14 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         default=0,
         metavar="SIZE",
         help="memory that a session's processes may take, as 8GB; one that takes more is ended (default: none)",
+    )
+    add(
+        "--limit",
+        type=_limit,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="message (4GiB), calls (10000 that wait), output (1GiB kept for an absent client), connections (256)",
     )
     add("--max-sessions", type=int, default=64, metavar="N", help="sessions at once, at most (default: 64)")
     add(

@@ -242,7 +242,7 @@ class Link:
             raise copy.copy(self._gone)  # the one that is kept must not gather tracebacks
         size = sum(map(len, buffers))
         if size > self._payload:
-            raise LimitError("what is to be sent", size, self._payload, setting="message limit")
+            raise LimitError("what is to be sent", size, self._payload, setting="message")
         return size
 
     def _post(self, call: int, encoded: bytes, buffers: Sequence[Buffer], size: int) -> Entry | None:

@@ -13,7 +13,7 @@ import msgspec
 
 from rpc_magic.errors import ProtocolError
 from rpc_magic.server.sessions import Session, SessionError, SessionTable
-from rpc_magic.settings import CONTROL_LIMITS
+from rpc_magic.settings import CONTROL_LIMITS, ServerSettings
 from rpc_magic.wire import control
 from rpc_magic.wire.frames import FrameReader, encode_frame
 
@@ -31,9 +31,11 @@ class ClientConnection(asyncio.BufferedProtocol):
     Args:
         supervisor: whose it is.
         client_id: as proved in the handshake.
+        settings: limits.
     """
 
-    def __init__(self, supervisor: Supervisor, client_id: bytes) -> None:
+    def __init__(self, supervisor: Supervisor, client_id: bytes, settings: ServerSettings) -> None:
+        self._settings = settings
         self._supervisor = supervisor
         self._reader = FrameReader(CONTROL_LIMITS)
         self._seq = 0
@@ -93,6 +95,9 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._transport.write(
             b"".join(encode_frame(0, self._seq, self._reader.last_seq, control.encode(message)))
         )
+        if self._transport.get_write_buffer_size() > self._settings.unread:
+            log.warning("%s does not read what it is told, and was let go", self.title)
+            self._transport.abort()
 
     def close(self) -> None:
         """End the connection once what was said has left."""
@@ -107,6 +112,8 @@ class ClientConnection(asyncio.BufferedProtocol):
     def _hear(self, message: control.ToSupervisor) -> None:
         match message:
             case control.Attach() | control.Restart():
+                if self._requests.qsize() >= self._settings.requests:
+                    raise ProtocolError("more requests wait than one client may have")
                 self.process = message.client.process
                 self._requests.put_nowait(message)
             case control.Ping(number, machine):
@@ -172,7 +179,9 @@ def _deed(request: control.Attach | control.Restart) -> str:
     return "came back" if request.ticket else "attached"
 
 
-def connect_client(supervisor: Supervisor, client_id: bytes, sock: socket.socket) -> Coroutine[Any, Any, Any]:
+def connect_client(
+    supervisor: Supervisor, client_id: bytes, sock: socket.socket, settings: ServerSettings
+) -> Coroutine[Any, Any, Any]:
     """Serve a proved control connection."""
     loop = asyncio.get_running_loop()
-    return loop.connect_accepted_socket(lambda: ClientConnection(supervisor, client_id), sock)
+    return loop.connect_accepted_socket(lambda: ClientConnection(supervisor, client_id, settings), sock)

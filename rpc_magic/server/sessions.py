@@ -29,7 +29,7 @@ from rpc_magic.errors import RpcMagicError
 from rpc_magic.server.adoption import TakenKeeper
 from rpc_magic.server.keeperlink import KeeperLink, WorkerHandle
 from rpc_magic.server.keepers import Keepers
-from rpc_magic.settings import ServerSettings, WireLimits
+from rpc_magic.settings import ServerSettings
 from rpc_magic.wire import control, internal
 from rpc_magic.wire.handshake import Role
 
@@ -197,7 +197,14 @@ class SessionTable:
             session.keeper = await self.keepers.current()
             session.worker = await session.keeper.fork(
                 internal.Fork(
-                    session.ticket, name, client.cwd or cwd, client.path, client.environ, WireLimits().payload
+                    session.ticket,
+                    name,
+                    client.cwd or cwd,
+                    client.path,
+                    client.environ,
+                    self._settings.message,
+                    self._settings.calls,
+                    self._settings.output,
                 )
             )
         except RpcMagicError as error:

@@ -30,7 +30,7 @@ from rpc_magic.server.keepers import Keepers, Start
 from rpc_magic.server.listening import listen, reachable
 from rpc_magic.server.sessions import Session, SessionTable
 from rpc_magic.server.tokens import TokenSource
-from rpc_magic.settings import ServerSettings, WireLimits
+from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.packets import PacketSocket
 from rpc_magic.wire import control, internal
 from rpc_magic.wire.handshake import Hello, Role, Verdict
@@ -81,6 +81,7 @@ class Supervisor:
             session_ttl=config.session_ttl,
             sessions=config.max_sessions,
             stop_seconds=config.stop_seconds,
+            **config.limits,
         )
         self._ended = asyncio.Event()
         self._winding_down: asyncio.Task[None] | None = None
@@ -112,7 +113,7 @@ class Supervisor:
             has_sessions=self.sessions is not None,
             has_functions=self._program is not None,
             plain_arguments=self.config.plain_arguments,
-            payload=WireLimits().payload,
+            payload=self._settings.message,
         )
 
     def machine(self, session: Session | None) -> control.Machine:
@@ -132,7 +133,8 @@ class Supervisor:
         """Say whether a proved connection can be served."""
         match hello.role:
             case Role.CONTROL:
-                return Verdict.ADMITTED
+                has_room = len(self.clients) < self._settings.connections
+                return Verdict.ADMITTED if has_room else Verdict.BUSY
             case Role.FUNCTIONS:
                 return Verdict.ADMITTED if self._program is not None else Verdict.NO_SUCH_SESSION
             case _:
@@ -142,7 +144,7 @@ class Supervisor:
     async def _admit(self, hello: Hello, sock: socket.socket) -> None:
         """Serve a proved connection, or hand it to the process that does."""
         if hello.role is Role.CONTROL:
-            await connect_client(self, hello.client, sock)
+            await connect_client(self, hello.client, sock, self._settings)
             return
         with sock:
             if hello.role is Role.FUNCTIONS:

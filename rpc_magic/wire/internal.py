@@ -37,7 +37,8 @@ class SessionFacts(msgspec.Struct, frozen=True, array_like=True):
 class Fork(Internal, tag=1, frozen=True):
     """Make a worker. Descriptors: none. Answer: `Forked`.
 
-    `cwd`, `path`, `environ` are the client's when it is on the same machine; empty keeps the server's.
+    `cwd`, `path`, `environ` are the client's when it is on the same machine; empty keeps the server's. `payload`,
+    `calls` and `output` are limits: those of `ServerSettings` for a message, for calls that wait, and for output.
     """
 
     ticket: bytes
@@ -46,6 +47,8 @@ class Fork(Internal, tag=1, frozen=True):
     path: tuple[str, ...]
     environ: dict[str, str]
     payload: int
+    calls: int = 10_000
+    output: int = 1 << 30
 
 
 class EndWorker(Internal, tag=2, frozen=True):

@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from types import FrameType
 
 from rpc_magic.errors import ProtocolError
-from rpc_magic.settings import WireLimits
+from rpc_magic.settings import WireLimits, WorkerSettings
 from rpc_magic.transport import FrameSocket, PacketSocket
 from rpc_magic.transport.iothread import IoThread
 from rpc_magic.transport.packets import close_all
 from rpc_magic.wire import internal, messages
 from rpc_magic.wire.frames import Buffer
+from rpc_magic.worker.cutting import encode_fitting
 from rpc_magic.worker.exposed import Exposed, failure
 
 __all__ = ["Calls"]
@@ -66,7 +67,7 @@ class _Client:
     def answer(self, call: int, outcome: messages.Outcome, buffers: Sequence[Buffer] = ()) -> None:
         """Send an outcome; any thread. A client that has gone gets none."""
         try:
-            is_sent = self._frames.is_closed or self._frames.send(call, messages.encode(outcome), buffers)
+            is_sent = self._frames.is_closed or self._frames.send(call, encode_fitting(outcome), buffers)
         except OSError:
             return
         if not is_sent:
@@ -109,10 +110,15 @@ _Entry = tuple[_Client, int, messages.CallExposed, list[memoryview]]
 
 
 class Calls:
-    """Takes calls in and runs them: one at a time where `run` was called, or on `threads` threads."""
+    """Takes calls in and runs them: one at a time where `run` was called, or on `threads` threads.
 
-    def __init__(self, exposed: Exposed, threads: int) -> None:
+    `limit`: calls that wait at once.
+    """
+
+    def __init__(self, exposed: Exposed, threads: int, limit: int = WorkerSettings().calls) -> None:
         self.io = IoThread()
+        self._limit = limit
+        self._waiting: set[int] = set()  # ids of the requests
         self.clients: set[_Client] = set()
         self._supervisor: _Supervisor | None = None
         self._exposed = exposed
@@ -180,7 +186,14 @@ class Calls:
             case messages.ListFunctions():
                 client.answer(call, self._exposed.listing())
             case messages.CallExposed():
+                if len(self._waiting) >= self._limit:
+                    full = messages.OverLimit(
+                        "the program's queue", len(self._waiting) + 1, self._limit, "calls", "calls"
+                    )
+                    client.answer(call, full)
+                    return
                 entry = (client, call, request, buffers)
+                self._waiting.add(id(request))
                 if self._pool is not None:
                     self._pool.submit(self._run_one, entry)
                 else:
@@ -204,6 +217,7 @@ class Calls:
 
     def _run_one(self, entry: _Entry) -> None:
         client, call, request, buffers = entry
+        self._waiting.discard(id(request))
         name = (client, call)
         self._answering.append(client)
         try:

@@ -29,16 +29,20 @@ class Chunks:
     """The chunks of a session, whatever connection they came by.
 
     Args:
-        settings: how much is held.
+        settings: how much is held, and how much a message may hold.
+
+    Attributes:
+        limits: of what a connection brings.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
+        self.limits = WireLimits(payload=settings.message)
         self._store = ChunkStore(settings.held)
         self._blocks = Blocks(self._store, settings.blocks)
 
-    def transfers(self, limits: WireLimits) -> Transfers:
+    def transfers(self) -> Transfers:
         """Return what a new connection needs."""
-        return Transfers(self._store, limits.payload, lambda: HeldMemories(self._blocks))
+        return Transfers(self._store, self.limits.payload, lambda: HeldMemories(self._blocks))
 
 
 class DataChannel(FrameSocket):
@@ -54,10 +58,9 @@ class DataChannel(FrameSocket):
     """
 
     def __init__(self, sock: socket.socket, chunks: Chunks, last_seq: int = 0) -> None:
-        limits = WireLimits()
-        self._transfers = chunks.transfers(limits)
+        self._transfers = chunks.transfers()
         self.is_far = False
-        super().__init__(sock, limits, self._transfers, last_seq)
+        super().__init__(sock, chunks.limits, self._transfers, last_seq)
 
     def send_chunks(
         self,

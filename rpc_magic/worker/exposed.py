@@ -102,7 +102,7 @@ class Exposed:
             buffers = serial.encode(value, namespace=_main_namespace(), name="the result")
         size, limit = sum(map(len, buffers)), WireLimits().payload
         if size > limit:
-            return messages.OverLimit("the result", size, limit, "bytes", ""), ()
+            return messages.OverLimit("the result", size, limit, "bytes", "message"), ()
         return outcome, buffers
 
 

@@ -28,11 +28,15 @@ from rpc_magic.wire import messages
 from rpc_magic.wire.chunks import LARGE
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.wire.transfers import Step
+from rpc_magic.worker.cutting import encode_fitting
 from rpc_magic.worker.datachannel import Chunks, DataChannel
 from rpc_magic.worker.leftcalls import CALLS, LeftCalls, Said
 from rpc_magic.worker.spool import Place, Spool
 
 __all__ = ["Line"]
+
+_PIECE = 1 << 22
+"""Characters of text that leave in one message."""
 
 
 class _Entry:
@@ -162,9 +166,13 @@ class Line:
 
     def send(self, call: int, message: messages.Message, buffers: Sequence[Buffer] = ()) -> None:
         """Send a message; wait while the connection is full."""
+        if isinstance(message, messages.Stream) and len(message.text) > _PIECE:
+            for start in range(0, len(message.text), _PIECE):
+                self.send(call, messages.Stream(message.name, message.text[start : start + _PIECE]))
+            return
         owned = [b if type(b) is bytes else bytes(b) for b in buffers] if buffers else ()
         is_output = isinstance(message, messages.Output) and not isinstance(message, messages.InputRequest)
-        encoded = messages.encode(message)
+        encoded = encode_fitting(message)
         with self._lock:
             channel = self.channel
             number = self.calls.outside(call)
@@ -182,7 +190,7 @@ class Line:
         self, call: int, outcome: messages.Outcome, buffers: Sequence[Buffer], read: Callable[[], object]
     ) -> None:
         """Send what ends a call, however long that takes; see `DataChannel.send_chunks`. Main thread only."""
-        encoded = messages.encode(outcome)
+        encoded = encode_fitting(outcome)
         for buffer in buffers:
             if len(buffer) >= LARGE:
                 channel, number = self.channel, self.calls.outside(call)

@@ -21,6 +21,7 @@ import msgspec
 
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.runtime import launch
+from rpc_magic.settings import WorkerSettings
 from rpc_magic.transport import PacketSocket
 from rpc_magic.worker.calls import Calls
 from rpc_magic.worker.exposed import Exposed, public_functions
@@ -168,7 +169,7 @@ def main() -> int:
     except (ImportError, RpcMagicError, ValueError) as error:
         print(f"rpc-magic: {error}", file=sys.stderr)  # noqa: T201 - a program's own words
         return 2
-    calls = Calls(exposed, config.threads)
+    calls = Calls(exposed, config.threads, config.limits.get("calls", WorkerSettings().calls))
     calls.listen(packets)
     calls.run()
     return 0

@@ -20,7 +20,7 @@ from IPython.display import display
 
 from rpc_magic.errors import TransferError
 from rpc_magic.runtime.versions import version_note
-from rpc_magic.settings import WorkerSettings
+from rpc_magic.settings import WireLimits, WorkerSettings
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.worker.celldone import answer_asked_for, answer_automatic
@@ -77,7 +77,7 @@ class Session:
     ) -> None:
         self.shell, self.gate, self._modules = shell, gate, modules
         self.namespace: dict[str, Any] = shell.user_ns
-        self.values = Values(self.namespace, gate, ticket.hex(), payload)
+        self.values = Values(self.namespace, gate, ticket.hex(), min(payload, WireLimits().payload))
         shell.advise = modules.advise
         self._settings = settings
         self._functions: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()

@@ -74,6 +74,9 @@ _AT_ANY_TIME = frozenset(
         messages.Follow,
     }
 )
+_WITHOUT_ANSWER = frozenset(
+    {messages.DefineFunction, messages.Configure, messages.ModulesChanged, messages.Libraries}
+)
 
 
 class Worker:
@@ -101,7 +104,7 @@ class Worker:
         self._own = own
         self._loop = asyncio.new_event_loop()
         self._context = contextvars.copy_context()  # what a call sets in it, the next one finds
-        settings = WorkerSettings()
+        settings = WorkerSettings(message=request.payload, calls=request.calls, spool=request.output)
         self._settings = settings
         self._line = Line(Spool(spool, settings.spool), Chunks(settings), settings, self._release)
         self._lost_at = 0.0
@@ -233,6 +236,8 @@ class Worker:
             with contextlib.suppress(OSError, ValueError):  # reading will tell; what came must be taken
                 channel.acknowledge()
         if type(request) not in _AT_ANY_TIME:
+            if len(self._queue) >= self._settings.calls and self._refuse(frame.call, request):
+                return False
             self._queue.append((self._line.open(frame.call, request), request, frame.buffers))
             return True
         match request:
@@ -261,6 +266,17 @@ class Worker:
                     refused = messages.Refused(f"there is no call {number} that was left here")
                     self._line.send(self._line.calls.inside(frame.call), refused)
         return False
+
+    def _refuse(self, call: int, request: messages.Request) -> bool:
+        """The queue is full: refuse a request; False for one that has no answer, of which a few more may come."""
+        waiting, limit = len(self._queue), self._settings.calls
+        if type(request) in _WITHOUT_ANSWER:
+            if waiting >= 2 * limit:
+                raise ProtocolError("more requests wait than a session takes")
+            return False
+        full = messages.OverLimit("the queue of the session", waiting + 1, limit, "calls", "calls")
+        self._line.send(self._line.open(call, request), full)
+        return True
 
     def _cancel(self, call: int) -> None:
         for entry in list(self._queue):

@@ -1,0 +1,118 @@
+"""Limits that a server's operator sets: over each of them there is one clear sentence, and what is within goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from live import SECONDS, eventually, served
+
+import rpc_magic
+from rpc_magic import errors
+from rpc_magic.runtime import records
+from rpc_magic.wire import control
+from rpc_magic.wire.frames import encode_frame
+from rpc_magic.wire.handshake import CHALLENGE_SIZE, VERDICT_SIZE, ClientHandshake, Role
+
+
+def test_calls_that_wait() -> None:
+    """One call too many is refused with limit and setting; the others run, and there is room again."""
+    with served(limits={"calls": 5}) as url, rpc_magic.connect(url) as conn:
+        conn.call(abs, 0)
+        busy = conn.submit(time.sleep, 1.0)
+        eventually(lambda: conn.info().state == "busy")
+        calls = [conn.submit(abs, -n) for n in range(8)]
+        with pytest.raises(errors.LimitError, match=r"6 calls, over the limit of 5; the setting 'calls'"):
+            calls[-1].result(SECONDS)
+        with pytest.raises(errors.LimitError):
+            conn.pull("x")
+        assert busy.result(SECONDS) is None
+        assert [call.result(SECONDS) for call in calls[:5]] == [0, 1, 2, 3, 4]
+        assert conn.call(abs, -9) == 9
+
+
+def test_calls_that_wait_for_a_program(tmp_path, monkeypatch) -> None:
+    """The same for calls by name."""
+    (tmp_path / "exposed_slow.py").write_text(
+        "import time\n__all__ = ['nap']\ndef nap(s): time.sleep(s); return s\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with served(limits={"calls": 2}, expose=("exposed_slow",)) as url, rpc_magic.connect(url) as conn:
+        calls = [conn.submit("nap", 0.5), *(conn.submit("nap", 0.01) for _ in range(6))]
+        with pytest.raises(errors.LimitError, match="the program's queue has 3 calls, over the limit of 2"):
+            calls[-1].result(SECONDS)
+        assert calls[0].result(SECONDS) == 0.5
+        assert conn.call("nap", 0.02) == 0.02
+
+
+def test_connections() -> None:
+    """One client too many is told that the server is busy, and which setting it is; those within are served."""
+    with served(limits={"connections": 2}) as url, contextlib.ExitStack() as stack:
+        first, _ = (stack.enter_context(rpc_magic.connect(url)) for _ in range(2))
+        with pytest.raises(
+            errors.ConnectError, match=r"as many connections as it takes .*--limit connections"
+        ):
+            rpc_magic.connect(url)
+        assert first.call(abs, -1) == 1
+        first.close()
+        eventually(lambda: _can_connect(url))
+
+
+def _can_connect(url: str) -> bool:
+    with contextlib.suppress(errors.ConnectError):
+        rpc_magic.connect(url).close()
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def proved(url: str):
+    """A control connection on which anything is said."""
+    record = records.find(url)
+    assert record is not None
+    host, port = url.removeprefix("tcp://").split(":")
+    with socket.create_connection((host, int(port)), SECONDS) as sock:
+        handshake = ClientHandshake(url, read(record.token_file), Role.CONTROL, b"c" * 16)
+        sock.sendall(handshake.hello)
+        sock.sendall(handshake.proof(sock.recv(CHALLENGE_SIZE, socket.MSG_WAITALL)))
+        sock.recv(VERDICT_SIZE, socket.MSG_WAITALL)
+        yield sock
+
+
+def read(path: str) -> bytes:
+    return bytes.fromhex(Path(path).read_text().split()[0])
+
+
+def said(message: control.Control, seq: int) -> bytes:
+    return b"".join(encode_frame(0, seq, 0, control.encode(message)))
+
+
+def closed(sock: socket.socket) -> bool:
+    with contextlib.suppress(ConnectionError):
+        while sock.recv(1 << 16):
+            pass
+    return True
+
+
+def test_requests_on_a_control_connection() -> None:
+    """More restarts than one client may have waiting end its connection: nothing gathers in the supervisor."""
+    with served() as url, proved(url) as sock:
+        client = control.ClientInfo(1, "h", "u", (3, 11, 0))
+        flood = b"".join(said(control.Attach("", take=False, client=client), seq) for seq in range(1, 60))
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(flood)
+        assert closed(sock)
+        assert _can_connect(url)
+
+
+def test_answers_that_nobody_reads() -> None:
+    """A client that asks and never reads is let go, before its answers fill the supervisor's memory."""
+    with served() as url, proved(url) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        block = b"".join(said(control.Ping(seq), seq) for seq in range(1, 200_000))
+        with pytest.raises(ConnectionError):
+            sock.sendall(block)
+        assert _can_connect(url)

@@ -24,6 +24,7 @@ from rpc_magic.namespace import cell_names_of_tree, prelude_index
 from rpc_magic.notebook.background import Background
 from rpc_magic.notebook.binding import bind_fetched
 from rpc_magic.notebook.errors import prepare
+from rpc_magic.notebook.figures import show_as_pictures
 from rpc_magic.notebook.registry import Registry, Server, address_of
 from rpc_magic.notebook.sync import reachable
 
@@ -124,6 +125,7 @@ class Fetcher:
             server = self._registry.servers[server_name]
             fetched, here = self._fetch_from(server, values, wanted)
             bind_fetched(self._shell, self._registry, server, fetched, here)
+        show_as_pictures(self._shell)
 
     def _fetch_from(
         self, server: Server, values: list[RemoteValue], wanted: dict[str, RemoteValue]

@@ -205,6 +205,18 @@ def test_figures_tables_and_displays_in_order(connected: Kernel) -> None:
     assert "<th>last</th>" in outputs[4]["data"]["text/html"]
 
 
+def test_a_figure_that_comes_back_is_shown_when_it_is_asked_for(connected: Kernel) -> None:
+    """Not by being fetched; a kernel that has drawn nothing itself shows it as a picture all the same, once."""
+    drawn = connected.run(
+        "%%rpc_call\nimport matplotlib.pyplot as plt\nfig, axes = plt.subplots()\nplt.show()"
+    )
+    assert [one["type"] for one in drawn] == ["display_data"]
+    assert connected.run("kept = fig.axes") == []
+    (shown,) = connected.run("fig")
+    assert shown["data"]["image/png"].startswith("iVBOR")
+    assert connected.run("1;") == []
+
+
 def test_a_result_comes_before_the_figures_of_its_cell(connected: Kernel) -> None:
     """The value is shown where it comes, with this notebook's number; figures follow at the cell's end, as locally."""
     connected.run("plain = 1")

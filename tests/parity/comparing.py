@@ -16,6 +16,9 @@ __all__ = ["Comparison", "Difference", "compare", "parts_of_cell"]
 
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 _CELL_FILE = re.compile(r"/\S*/ipykernel_\d+/(\d+\.py)(?::\d+)?")
+_TIMED = re.compile(
+    r"[\d.]+ (?:[nmuµμ]?s) ± [\d.]+ (?:[nmuµμ]?s)(?= per loop)"
+)  # two plain runs may take as long
 _SYNTAX_LINE = re.compile(r"(?<=line )\d+")
 _OF_SYNTAX = {"SyntaxError", "IndentationError", "TabError"}
 """Errors whose text has a line's number, which the magic's own line moves."""
@@ -68,13 +71,13 @@ def parts_of_cell(outputs: list[Any]) -> dict[str, Any]:
         kind = output["output_type"]
         if kind == "stream":
             name = output["name"]
-            parts[name] = parts.get(name, "") + _without_files(output["text"])
+            parts[name] = parts.get(name, "") + _without_chance(output["text"])
         elif kind == "error":
             parts["error"] = _error(output)
         else:
             shown += 1
             for mime, data in output["data"].items():
-                parts[f"{shown} {mime}"] = _without_files(data) if isinstance(data, str) else data
+                parts[f"{shown} {mime}"] = _without_chance(data) if isinstance(data, str) else data
         if kind != "stream" or (output["name"] == "stdout" and order[-1:] != ["stdout"]):
             order.append(kind if kind != "stream" else "stdout")
     parts["order"] = order
@@ -83,15 +86,18 @@ def parts_of_cell(outputs: list[Any]) -> dict[str, Any]:
 
 def _error(output: Any) -> dict[str, Any]:
     text = _COLOURS.sub("", "\n".join(output["traceback"]))
-    value = _without_files(output["evalue"])
+    value = _without_chance(output["evalue"])
     if output["ename"] in _OF_SYNTAX:
         value = _SYNTAX_LINE.sub("", value)
     return {"name": output["ename"], "value": value, "lines": _ARROW.findall(text)}
 
 
-def _without_files(text: str) -> str:
-    """Take out of cells' names the process's number, and the line in the cell, which the magic's own line moves."""
-    return _CELL_FILE.sub(r"\1", text)
+def _without_chance(text: str) -> str:
+    """Take out of cells' names the process's number, and the line in the cell, which the magic's own line moves.
+
+    What `%timeit` has measured is taken out as well.
+    """
+    return _TIMED.sub("some time", _CELL_FILE.sub(r"\1", text))
 
 
 def compare(first: list[Any], second: list[Any], remote: list[Any]) -> Comparison:

@@ -80,7 +80,7 @@ class ServerSettings:
     requests: int = 16
     unread: int = 4 * MIB
     message: int = 4 * GIB
-    calls: int = 10_000
+    calls: int = 100_000
     output: int = 1 * GIB
     memory: int = 0
     vanished_seconds: float = 600.0
@@ -118,7 +118,7 @@ class WorkerSettings:
     """
 
     message: int = 4 * GIB
-    calls: int = 10_000
+    calls: int = 100_000
     takeover_seconds: float = 0.005
     park_seconds: float = 1.0
     eager: int = 1 * MIB

@@ -175,7 +175,7 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="message (4GiB), calls (10000 that wait), output (1GiB kept for an absent client), connections (256)",
+        help="message (4GiB), calls (100000 that wait), output (1GiB kept for an absent client), connections (256)",
     )
     add("--max-sessions", type=int, default=64, metavar="N", help="sessions at once, at most (default: 64)")
     add(

@@ -78,6 +78,11 @@ class LocalEngine:
             self._grow(self._size)
         self._dispatch()
 
+    @property
+    def waiting(self) -> int:
+        """Number of tasks that have not begun."""
+        return len(self._queue)
+
     def cancel(self, number: int) -> None:
         """Forget a task that has not begun; interrupt one that runs."""
         for task in self._queue:

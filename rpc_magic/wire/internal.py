@@ -47,7 +47,7 @@ class Fork(Internal, tag=1, frozen=True):
     path: tuple[str, ...]
     environ: dict[str, str]
     payload: int
-    calls: int = 10_000
+    calls: int = 100_000
     output: int = 1 << 30
 
 

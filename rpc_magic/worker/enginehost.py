@@ -17,6 +17,7 @@ import msgspec
 from rpc_magic.engines.base import Task
 from rpc_magic.engines.local import LocalEngine, Resolve
 from rpc_magic.errors import ProtocolError
+from rpc_magic.settings import WorkerSettings
 from rpc_magic.transport import FrameSocket, PacketSocket
 from rpc_magic.wire import internal, messages
 from rpc_magic.wire.frames import Buffer
@@ -34,10 +35,11 @@ class EngineHost:
     Args:
         keeper: packet socket to the keeper, which makes the processes.
         resolve: fetches the values that arguments stand for.
+        limit: tasks that wait at once.
     """
 
-    def __init__(self, keeper: PacketSocket, resolve: Resolve) -> None:
-        self._keeper, self._resolve = keeper, resolve
+    def __init__(self, keeper: PacketSocket, resolve: Resolve, limit: int = WorkerSettings().calls) -> None:
+        self._keeper, self._resolve, self._limit = keeper, resolve, limit
         self._forked: queue.SimpleQueue[list[tuple[int, socket.socket]]] = queue.SimpleQueue()
         self._arrivals: queue.SimpleQueue[FrameSocket] = queue.SimpleQueue()
         self._wake_read, self._wake_write = socket.socketpair()
@@ -106,6 +108,10 @@ class EngineHost:
                 request = messages.decode_request(frame.message)
                 if isinstance(request, messages.DefineFunction):
                     self._engine.define(request.digest, frame.buffers)
+                elif isinstance(request, messages.MapTask) and self._engine.waiting >= self._limit:
+                    waiting = self._engine.waiting + 1
+                    full = messages.OverLimit("the engine's queue", waiting, self._limit, "calls", "calls")
+                    self._done(frame.call, full, ())
                 elif isinstance(request, messages.MapTask):
                     self._engine.submit(
                         Task(frame.call, request.digest, frame.buffers, request.plain_results)

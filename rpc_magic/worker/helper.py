@@ -47,7 +47,7 @@ class Helper:
         self._poll = select.poll()
         self._watched: FrameSocket | None = None
         self._watched_fd = -1
-        self._engine = EngineHost(own, worker.resolve_for_engine)
+        self._engine = EngineHost(own, worker.resolve_for_engine, settings.calls)
 
     def start(self) -> None:
         """Start the thread."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import socket
 import time
@@ -32,6 +33,17 @@ def test_calls_that_wait() -> None:
         assert busy.result(SECONDS) is None
         assert [call.result(SECONDS) for call in calls[:5]] == [0, 1, 2, 3, 4]
         assert conn.call(abs, -9) == 9
+
+
+def test_tasks_that_wait_for_the_engine() -> None:
+    """The same for tasks of the engine; `map` keeps few under way and is not concerned."""
+    with served(limits={"calls": 70}) as url, rpc_magic.connect(url) as conn:
+        tasks = [conn.pool.submit(time.sleep, 0.02) for _ in range(100)]
+        with pytest.raises(errors.LimitError, match="the engine's queue has 71 calls, over the limit of 70"):
+            tasks[-1].result(SECONDS)
+        concurrent.futures.wait(tasks, SECONDS)
+        assert tasks[0].result(SECONDS) is None
+        assert list(conn.map(abs, range(200), chunksize=1)) == list(range(200))
 
 
 def test_calls_that_wait_for_a_program(tmp_path, monkeypatch) -> None:

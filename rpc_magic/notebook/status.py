@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from rpc_magic.client import Connection
 from rpc_magic.client.waiting import GRACE
+from rpc_magic.runtime.addresses import short_url
 from rpc_magic.settings import ClientSettings
 from rpc_magic.wire import control
 
@@ -68,7 +69,7 @@ class Snapshot:
         return self.word == "stopping" and self.stopping_seconds >= GRACE
 
     def __str__(self) -> str:
-        parts = [f"{self.name}: {self.word}", self.url]
+        parts = [f"{self.name}: {self.word}", short_url(self.url)]
         if self.word == "busy":
             parts[0] += f" for {self.busy_seconds:.0f} s"
         elif self.word == "stopping":

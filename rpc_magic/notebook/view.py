@@ -18,6 +18,7 @@ from rpc_magic.notebook.panels import CallsPanel, ConnectionPanel, VariablesPane
 from rpc_magic.notebook.registry import Server
 from rpc_magic.notebook.status import ALIVE, Snapshot
 from rpc_magic.notebook.widget import COLOURS, line_of
+from rpc_magic.runtime.addresses import short_url
 
 __all__ = ["View"]
 
@@ -53,7 +54,7 @@ class View:
         self._server = server
         self._kernel = kernel_here()
         attachment = server.connection.attachment
-        self._where = "beside this kernel" if attachment.is_embedded else attachment.welcome.url
+        self._where = "beside this kernel" if attachment.is_embedded else short_url(attachment.welcome.url)
         self._call = 0
         self._word = ""
         self._lasting = Lasting()

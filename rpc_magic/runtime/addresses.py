@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from rpc_magic.errors import ConnectError
 
-__all__ = ["Address", "is_address", "is_loopback", "parse_address", "parse_fingerprint"]
+__all__ = ["Address", "is_address", "is_loopback", "parse_address", "parse_fingerprint", "short_url"]
 
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):(\d{1,5})\Z")
 _FINGERPRINT = re.compile(r"[0-9a-fA-F]{64}\Z")
@@ -46,6 +46,11 @@ class Address(NamedTuple):
         if self.scheme == "rpc":
             return f"rpc://{self.place}/" + (f"?fp={self.fingerprint}" if self.fingerprint else "")
         return f"tcp://{self.place}"
+
+
+def short_url(url: str) -> str:
+    """Return a URL without the fingerprint, for where there is little room."""
+    return url.partition("/?fp=")[0]
 
 
 def is_address(text: str) -> bool:

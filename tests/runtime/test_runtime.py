@@ -10,7 +10,7 @@ import pytest
 
 from rpc_magic.errors import ConnectError, RpcMagicError
 from rpc_magic.runtime import folders, processes, records, tokens
-from rpc_magic.runtime.addresses import Address, is_address, parse_address
+from rpc_magic.runtime.addresses import Address, is_address, parse_address, short_url
 
 
 @pytest.fixture(autouse=True)
@@ -202,3 +202,9 @@ def test_rotation():
     assert tokens.read_old_token(path) is None
     tokens.rotate(path, 0.0)
     assert tokens.read_old_token(path) is None
+
+
+def test_short_urls():
+    """Where there is little room a URL is shown without its fingerprint."""
+    assert short_url("rpc://lab:8000/?fp=" + "ab" * 32) == "rpc://lab:8000"
+    assert short_url("unix:///run/x.sock") == "unix:///run/x.sock"

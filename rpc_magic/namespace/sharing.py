@@ -12,9 +12,16 @@ import functools
 import types
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
+from rpc_magic.namespace.opaque import (
+    FROM_C,
+    is_bound,
+    moved_method,
+    parts_within,
+    swap_within,
+)
 from rpc_magic.namespace.views import bases_of, is_array, is_view, moved_view
 
 __all__ = ["PLAIN", "Parts", "contents_of", "holds_any", "parts_of", "replace_within", "shared_groups"]
@@ -26,6 +33,7 @@ _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, type, types.ModuleType})
 """Types whose objects are neither changed nor looked into."""
 _SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
+_ONLY_LEADING = (tuple, frozenset, types.FunctionType, types.MethodType, types.BuiltinMethodType)
 _ARRAYS = frozenset({("numpy", "ndarray"), ("pandas", "DataFrame"), ("pandas", "Series")})
 _APART = frozenset({"rpc_magic", "logging", "enum", "threading", "asyncio"})
 """Packages whose objects are handles: many refer to one, and none of them changes with it."""
@@ -59,7 +67,7 @@ def parts_of(value: object, limit: int = _LIMIT) -> Parts:
         children = _children(one)
         if children is None:
             continue
-        if not isinstance(one, (tuple, frozenset, types.FunctionType, types.MethodType)):
+        if not isinstance(one, _ONLY_LEADING):
             parts.marks.add(id(one))
             parts.size += _size(one)
         if is_view(one):  # the memory is that of another, which has its size under its own name
@@ -84,8 +92,10 @@ def holds_any(value: object, wanted: Collection[int], limit: int = _LIMIT) -> bo
             kind = type(one)
             if kind in (list, tuple, set):  # most objects, and most of the time
                 children: Iterable[Any] = one
+            elif kind is dict:
+                children = chain(one.values(), one)
             else:
-                children = one.values() if kind is dict else () if kind in PLAIN else _children(one) or ()
+                children = () if kind in PLAIN else _children(one) or ()
             todo.extend([child for child in islice(children, limit) if type(child) not in PLAIN])
     return False
 
@@ -111,7 +121,7 @@ def replace_within(roots: Iterable[Any], places: Mapping[int, tuple[Any, Any]]) 
     """Put objects into the place of others, wherever values refer to these.
 
     Args:
-        roots: the values; changed in place, but for tuples, methods and views.
+        roots: the values; changed in place, but for tuples, frozen sets, methods and views.
         places: what stands there now, and what shall stand there, by the id of the first.
 
     Returns:
@@ -130,10 +140,12 @@ def replace_within(roots: Iterable[Any], places: Mapping[int, tuple[Any, Any]]) 
         if type(value) is types.MethodType:
             owner = swap(value.__self__)
             return value if owner is value.__self__ else types.MethodType(value.__func__, owner)
-        if type(value) is not tuple:
+        if is_bound(value):
+            return moved_method(value, swap)
+        if type(value) is not tuple and type(value) is not frozenset:
             return value
         if id(value) not in swapped:
-            items = tuple(map(swap, value))
+            items = type(value)(map(swap, value))
             is_same = all(new is old for new, old in zip(items, value, strict=True))
             swapped[id(value)] = (
                 value,
@@ -175,6 +187,7 @@ def contents_of(one: Any) -> tuple[list[Any] | None, dict[str, Any] | None]:
             is_container = True
     if isinstance(one, dict):
         found.extend(dict.values(one))
+        found.extend([key for key in dict.keys(one) if type(key) not in PLAIN])
         is_container = True
     package = str(kind.__module__).partition(".")[0]
     if isinstance(one, types.CellType):
@@ -190,7 +203,10 @@ def contents_of(one: Any) -> tuple[list[Any] | None, dict[str, Any] | None]:
         return one.ravel().tolist() if _holds_objects(one) else found, None
     if isinstance(one, bytearray):
         return found, None
-    return found if is_container else None, _attributes(one, package)
+    attributes = _attributes(one, package)
+    if is_container:
+        return found, attributes
+    return parts_within(one) if attributes is None or isinstance(one, FROM_C) else None, attributes
 
 
 def _holds_objects(one: Any) -> bool:
@@ -200,7 +216,9 @@ def _holds_objects(one: Any) -> bool:
 def _attributes(one: Any, package: str) -> dict[str, Any] | None:
     """Return the ``__dict__`` of an instance of a class that Python code has made."""
     kind = type(one)
-    if not kind.__flags__ & _HEAP_TYPE or isinstance(one, type) or package in _APART:
+    if isinstance(one, type) or package in _APART:
+        return None
+    if not kind.__flags__ & _HEAP_TYPE and not isinstance(one, FROM_C):
         return None
     try:
         attributes = object.__getattribute__(one, "__dict__")
@@ -214,6 +232,12 @@ def _swap_children(one: Any, swap: Callable[[Any], Any]) -> None:
         new = swap(old)
         if new is not old:
             put(key, new)
+    if isinstance(one, dict) and any(swap(key) is not key for key in dict.keys(one)):
+        items = [(swap(key), value) for key, value in dict.items(one)]
+        dict.clear(one)
+        for key, value in items:
+            dict.__setitem__(one, key, value)
+    swap_within(one, swap)
     if isinstance(one, set):
         for old in list(set.__iter__(one)):
             new = swap(old)

@@ -7,6 +7,8 @@ import types
 from collections import deque
 from typing import Any
 
+from rpc_magic.notebook.cstates import has_known_state, update_state
+
 __all__ = ["update_in_place"]
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class made by Python code, or by C code at run time
@@ -16,8 +18,8 @@ _OF_C = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMet
 def update_in_place(old: Any, new: Any) -> bool:
     """Give `old` the content of `new`, an object of the same type that nobody else refers to.
 
-    Lists, dicts, sets, bytearrays, deques, arrays of the same shape, pandas objects, functions of the same code, and
-    instances whose whole state is their ``__dict__`` and ``__slots__`` can be changed so.
+    Lists, dicts, sets, bytearrays, deques, arrays of the same shape, pandas objects, functions of the same code, what
+    `update_state` knows, and instances whose whole state is their ``__dict__`` and ``__slots__`` can be changed so.
 
     Returns:
         Whether it was done; False for any other object, which is left as it was.
@@ -40,8 +42,9 @@ def update_in_place(old: Any, new: Any) -> bool:
         old[...] = new
     elif _is_from(old, "pandas", "DataFrame") or _is_from(old, "pandas", "Series"):
         return _update_pandas(old, new)
-    elif isinstance(old, types.FunctionType):
-        if not _update_function(old, new):
+    elif isinstance(old, types.FunctionType) or has_known_state(old):
+        update = _update_function if isinstance(old, types.FunctionType) else update_state
+        if not update(old, new):
             return False
     elif not _is_all_in_python(type(old)):
         return False

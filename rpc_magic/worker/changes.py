@@ -25,7 +25,7 @@ TOGETHER = 32 << 20
 _IMMUTABLE = frozenset(
     {
         *(type(None), bool, int, float, complex, str, bytes, range, slice),
-        *(types.BuiltinFunctionType, types.ModuleType),
+        types.ModuleType,
     }
 )
 
@@ -50,6 +50,8 @@ def _is_immutable(value: object) -> bool:
         return is_simple and all(type(default) in _IMMUTABLE for default in defaults)
     if isinstance(value, type):
         return value.__module__ != "__main__"
+    if isinstance(value, types.BuiltinFunctionType):  # a method of a container leads to it
+        return value.__self__ is None or isinstance(value.__self__, types.ModuleType)
     return type(value) in _IMMUTABLE
 
 

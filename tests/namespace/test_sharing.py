@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import re
+from array import array
 from collections import deque
+from datetime import date
+from decimal import Decimal
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,10 +40,10 @@ def groups_of(around: str = "", **values: Any) -> list[set[str]]:
 
 def test_groups() -> None:
     """Whoever refers to one object, at any depth, is in one group; what can not change joins nobody."""
-    inner, array, text = [1], np.zeros(2), "t" * 100
+    inner, zeros, text = [1], np.zeros(2), "t" * 100
     put, get = counter()
     groups = groups_of(
-        a=inner, b={"x": (inner,)}, c=Node(way=[inner]), d=array, e=deque([array]), f=text, g=[text],
+        a=inner, b={"x": (inner,)}, c=Node(way=[inner]), d=zeros, e=deque([zeros]), f=text, g=[text],
         put=put, get=get, h=[1],
     )  # fmt: skip
     assert sorted(map(sorted, groups)) == [["a", "b", "c"], ["d", "e"], ["get", "put"]]
@@ -63,6 +70,43 @@ def test_an_endless_structure_has_parts() -> None:
     assert parts_of(np.zeros(10)).size == 80
 
 
+def noted(error: Exception, note: Any) -> Any:
+    """An exception with an attribute."""
+    error.__dict__["note"] = note
+    return error
+
+
+def test_methods_of_containers() -> None:
+    """They belong to their container's group, and to that of what takes its place."""
+    new, old = [1], [2]
+    assert groups_of(a=new, b=new.append, c=len) == [{"a", "b"}]
+    append, length = replace_within([new.append, len], {id(new): (new, old)})
+    append(3)
+    assert old == [2, 3]
+    assert length is len
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        io.StringIO,
+        lambda: np.random.default_rng(1),
+        lambda: np.random.RandomState(1),
+        lambda: array("i", [1]),
+    ],
+)
+def test_what_changes_without_having_parts(make: Any) -> None:
+    """It is shared as a list is."""
+    one = make()
+    assert groups_of(a=one, b=[one], c=make()) == [{"a", "b"}]
+
+
+def test_what_never_changes_is_not_shared() -> None:
+    """Who hold a date, a number or a pattern have nothing to do with each other."""
+    for one in (date(2000, 1, 1), Decimal(1), np.float64(1), np.dtype("f8"), re.compile("a"), len, range(3)):
+        assert groups_of(a=one, b=[one]) == []
+
+
 @pytest.mark.parametrize(
     ("make", "look"),
     [
@@ -76,6 +120,14 @@ def test_an_endless_structure_has_parts() -> None:
         (lambda x: {x}, lambda v: next(iter(v))),
         (lambda x: lambda: x, lambda v: v()),
         (lambda x: lambda a=x: a, lambda v: v()),
+        (lambda x: {x: 1}, lambda v: next(iter(v))),
+        (lambda x: frozenset([x]), lambda v: next(iter(v))),
+        (lambda x: SimpleNamespace(to=x), lambda v: v.to),
+        (lambda x: ValueError("a", x), lambda v: v.args[1]),
+        (lambda x: noted(ValueError(), x), lambda v: v.note),
+        (lambda x: partial(print, x), lambda v: v.args[0]),
+        (lambda x: partial(print, a=x), lambda v: v.keywords["a"]),
+        (lambda x: partial(lambda: x), lambda v: v()),
     ],
 )
 def test_replacing(make: Any, look: Any) -> None:

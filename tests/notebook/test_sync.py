@@ -507,3 +507,32 @@ def test_what_comes_along_is_not_older_than_what_is_here(notebook: Any) -> None:
     notebook.good("%%rpc_call\nbox = [builtins.hidden]")
     assert notebook.good("stock, box[0] is stock").result == "([1, 2], True)"
     assert notebook.good("%%rpc_call\nstock").result == "[1, 2]"
+
+
+def test_what_other_objects_refer_to_is_shared(notebook: Any) -> None:
+    """Partial functions, methods, exceptions, namespaces, keys of dicts and frozen sets lead to one object."""
+    notebook.good(
+        "import functools, types\nitems = [1]\nadd = functools.partial(lambda box, x: box.append(x), items)\n"
+        "append = items.append\nerror = ValueError('a', items)\nspace = types.SimpleNamespace(items=items)\n"
+        "class Key: n = 0\nkey = Key(); keyed = {key: 1}; frozen = frozenset([key])"
+    )
+    notebook.good("%%rpc_call\nadd(2); append(3); error.args[1].append(4); space.items.append(5); key.n = 6")
+    assert notebook.good("print(items)").out == "[1, 2, 3, 4, 5]\n"
+    look = "print(error.args[1] is items is space.items is add.args[0], next(iter(keyed)) is key is next(iter(frozen)))"
+    assert notebook.good(look).out == "True True\n"
+    notebook.good("append(6); key.n = 7")
+    assert (
+        notebook.good(f"%%rpc_call\n{look}\nprint(items[-1], next(iter(keyed)).n)").out == "True True\n6 7\n"
+    )
+
+
+def test_generators_of_random_numbers_are_one_wherever_they_are(notebook: Any) -> None:
+    """A generator that an instance holds goes on where the last draw left it."""
+    plain = notebook.good(
+        "import numpy as np\nr = np.random.default_rng(5)\nprint([int(r.integers(99)) for _ in range(4)])"
+    )
+    notebook.good("rng = np.random.default_rng(5)\nheld = [rng]")
+    draw = "print(int({0}.integers(99)), int({1}.integers(99)))"
+    first = notebook.good("%%rpc_call\n" + draw.format("rng", "held[0]")).out.split()
+    second = notebook.good(draw.format("held[0]", "rng")).out.split()
+    assert f"[{', '.join([*first, *second])}]\n" == plain.out

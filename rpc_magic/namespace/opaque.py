@@ -1,0 +1,59 @@
+"""Objects of types made in C that refer to others, or that can be changed though they refer to none.
+
+Methods of containers (``items.append``), partial functions and exceptions lead to what they were made with. Generators
+of random numbers, buffers of text and the like are looked at as one object without parts.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["FROM_C", "is_bound", "moved_method", "parts_within", "swap_within"]
+
+FROM_C = (types.SimpleNamespace, functools.partial, BaseException)
+"""Types made in C whose instances keep attributes as those of Python's classes do."""
+
+
+def is_bound(value: object) -> bool:
+    """Tell whether a value is a method, made in C, of an object that can be changed."""
+    return type(value) is types.BuiltinMethodType and not isinstance(
+        value.__self__, (types.ModuleType, type, type(None), str, bytes, int, float)
+    )
+
+
+def moved_method(method: Any, swap: Callable[[Any], Any]) -> Any:
+    """Return such a method of what takes its object's place."""
+    owner = swap(method.__self__)
+    return method if owner is method.__self__ else getattr(owner, method.__name__)
+
+
+def parts_within(one: Any) -> list[Any] | None:
+    """Return what an object refers to besides its attributes; None for one that cannot be changed."""
+    if is_bound(one):
+        return [one.__self__]
+    if isinstance(one, functools.partial):
+        return [one.func, *one.args, *one.keywords.values()]
+    if isinstance(one, BaseException):
+        return list(one.args)
+    return [] if _can_change(type(one)) else None
+
+
+def swap_within(one: Any, swap: Callable[[Any], Any]) -> None:
+    """Put what `swap` returns into the place of each object that one refers to."""
+    if isinstance(one, functools.partial):
+        keywords = {key: swap(value) for key, value in one.keywords.items()}
+        state = (swap(one.func), swap(one.args), keywords, one.__dict__)
+        one.__setstate__(state)  # type: ignore[attr-defined]  # all have it
+    elif isinstance(one, BaseException):
+        args = swap(one.args)
+        if args is not one.args:
+            one.args = args
+
+
+def _can_change(kind: type) -> bool:
+    if kind.__module__.startswith("numpy") and not kind.__module__.startswith("numpy.random"):
+        return False
+    return kind is not slice and (kind.__hash__ is None or hasattr(kind, "__setstate__"))

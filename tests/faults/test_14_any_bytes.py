@@ -126,7 +126,7 @@ def test_after_the_proof(exposing: Server, role: Role) -> None:
 @pytest.mark.parametrize("results", ["any", "data"])
 def test_a_client(server: Server, tmp_path: Path, results: str) -> None:
     """A server that answers with any bytes: the call ends with an error, and the process can do everything else."""
-    waiting = list(streams(5 if results == "any" else 7, 9))
+    waiting = list(streams(5 if results == "any" else 7, 6))
 
     def reply(speaker: Speaker, heard: Frame) -> None:
         if not waiting:

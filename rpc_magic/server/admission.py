@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import resource
 import socket
 import ssl
 import struct
@@ -33,6 +35,12 @@ __all__ = ["Admission", "is_same_user"]
 
 log = logging.getLogger(__name__)
 
+_ROOM = 16
+"""Descriptors that are not for new connections: sessions in use need some, and looking how a session is."""
+
+_BRIEF_SECONDS = 1.0
+"""For turning one client away, while nobody else is listened to."""
+
 
 class Admission:
     """Takes accepted connections through their handshake.
@@ -56,6 +64,8 @@ class Admission:
         self._tokens, self._settings, self._identity = tokens, settings, identity
         self._check, self._admit = check, admit
         self._strangers = StrangerLog()
+        self._full = ""
+        self._spare = _spare_descriptor()
         self._under_way: dict[Newcomer, asyncio.Task[None]] = {}  # in order of arrival
 
     async def accept_from(self, listener: socket.socket) -> None:
@@ -66,20 +76,39 @@ class Admission:
                 sock, peer = await loop.sock_accept(listener)
             except OSError as error:
                 # No descriptors left, most likely: those who are connected go on, newcomers wait.
-                log.warning("no connection can be accepted just now: %s", error.strerror)
-                await asyncio.sleep(0.1)
+                self._note_full(error.strerror or str(error))
+                await self._turn_away(listener)
                 continue
+            is_full = sock.fileno() >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _ROOM
+            self._note_full("only some file descriptors are left" if is_full else "")
             if len(self._under_way) >= self._settings.unproved:
                 self._under_way.pop(who_goes(self._under_way)).cancel()
                 self._strangers.note("it made room for newer ones")
             newcomer = Newcomer(origin_of(peer))
-            task = self._under_way[newcomer] = loop.create_task(self._greet(sock, newcomer))
+            task = self._under_way[newcomer] = loop.create_task(self._greet(sock, newcomer, is_full=is_full))
             task.add_done_callback(partial(self._forget, newcomer))
+
+    async def _turn_away(self, listener: socket.socket) -> None:
+        """No descriptor is left: with the spare one, tell a client that has the token to try again later."""
+        if self._spare >= 0:
+            os.close(self._spare)
+        with contextlib.suppress(OSError, TimeoutError):
+            sock, peer = listener.accept()
+            async with asyncio.timeout(_BRIEF_SECONDS):
+                await self._greet(sock, Newcomer(origin_of(peer)), is_full=True)
+        self._spare = _spare_descriptor()
+        await asyncio.sleep(0.1)
+
+    def _note_full(self, why: str) -> None:
+        """New connections cannot be served, or (with no reason why) can be again."""
+        if why and not self._full:
+            log.warning("new connections are turned away: %s; sessions in use go on", why)
+        self._full = why
 
     def _forget(self, newcomer: Newcomer, _: asyncio.Task[None]) -> None:
         self._under_way.pop(newcomer, None)
 
-    async def _greet(self, sock: socket.socket, newcomer: Newcomer) -> None:
+    async def _greet(self, sock: socket.socket, newcomer: Newcomer, *, is_full: bool) -> None:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             keep_alive(sock)
@@ -90,6 +119,8 @@ class Admission:
             async with asyncio.timeout(self._settings.handshake_seconds):
                 channel = await open_channel(sock, self._identity, self._settings.unproved_bytes)
                 hello, verdict = await self._handshake(channel, newcomer)
+                if is_full and verdict is Verdict.ADMITTED:
+                    verdict = Verdict.BUSY
                 await channel.send(write_verdict(verdict))
             if verdict is Verdict.ADMITTED:
                 keep = True
@@ -115,6 +146,13 @@ class Admission:
             self._strangers.note("it had a wrong token")
             return hello, Verdict.REFUSED
         return hello, self._check(hello)
+
+
+def _spare_descriptor() -> int:
+    try:
+        return os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        return -1
 
 
 def is_same_user(sock: socket.socket) -> bool:

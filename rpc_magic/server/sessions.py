@@ -279,7 +279,7 @@ class SessionTable:
             return control.Pong(number, "ended")
         call, began = session.running_call
         memory, cpu = 0, 0.0
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError):  # OSError: no descriptor is left to look
             process = psutil.Process(session.worker.pid)
             memory = process.memory_info().rss
             cpu = sum(process.cpu_times()[:2])

@@ -125,7 +125,18 @@ class Line:
             threading.Thread(
                 target=self._catch_up, args=(channel,), name="rpc_magic replay", daemon=True
             ).start()
+        self._warn()
         return is_known
+
+    def _warn(self) -> None:
+        """Tell the client that is there again what it could not be kept for."""
+        trouble, self._spool.trouble = self._spool.trouble, ""
+        if trouble:
+            text = (
+                f"rpc_magic: the session's spool file cannot be written there: {trouble}. What came while no client "
+                "was connected was kept in memory; make room on that disk before the next cut.\n"
+            )
+            self.send(0, messages.Stream("stderr", text))
 
     def lose(self, channel: DataChannel, *, is_broken: bool = False) -> None:
         """The connection is gone; with `is_broken` it broke the protocol, and nobody may go on where it was."""

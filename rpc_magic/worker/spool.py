@@ -32,6 +32,9 @@ class Spool:
     Args:
         path: of the file.
         limit: bytes over which output is not taken; what ends a call always is.
+
+    Attributes:
+        trouble: why the file could not be written the last time, empty when it could.
     """
 
     def __init__(self, path: Path, limit: int) -> None:
@@ -39,6 +42,7 @@ class Spool:
         self._file = -1
         self._end = 0
         self._wanted = 0  # frames
+        self.trouble = ""
 
     def write(
         self, call: int, number: int, message: bytes, buffers: Sequence[Buffer], *, is_output: bool
@@ -53,7 +57,8 @@ class Spool:
                 flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
                 self._file = os.open(self._path, flags, 0o600)
             self._write(pieces, place.start)
-        except OSError:
+        except OSError as error:
+            self.trouble = error.strerror or str(error)
             return None  # what was written of it is written over by the next one
         self._end += place.size
         self._wanted += 1

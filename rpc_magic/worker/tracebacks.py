@@ -20,6 +20,7 @@ from IPython.core.error import UsageError
 from rpc_magic.wire.messages import ErrorRecord
 from rpc_magic.worker.bundles import plain_text
 from rpc_magic.worker.cellnames import FILE_NAME
+from rpc_magic.worker.patience import OutOfPatienceError, at_most
 
 __all__ = ["CELL_LABEL", "CELL_NUMBERS", "error_record", "hide_own_frames", "render_error", "text_of"]
 
@@ -36,6 +37,8 @@ _HIDDEN = (
 )
 _CELL_FILE = re.compile(rf'File "({FILE_NAME.pattern})"')
 _UNPRINTABLE = "<the text of this exception could not be made>"
+_PATIENCE = 3.0
+"""Seconds for each text that an exception is asked for."""
 _STOPS = (StopIteration, StopAsyncIteration)
 
 
@@ -51,7 +54,7 @@ def error_record(error: BaseException, *, shell: Any = None) -> ErrorRecord:
     """
     _quietly(hide_own_frames, error)
     message = _cut(text_of(error))
-    plain = _quietly(_plain_traceback, error) or f"{_name_of(error)}: {message}\n"
+    plain = _quietly(_plain_traceback, error) or _frames_alone(error, message)
     rendered: tuple[str, ...] = ()
     if shell is not None:
         lines = None
@@ -175,15 +178,24 @@ def _plain_traceback(error: BaseException) -> str:
     return _CELL_FILE.sub(_label, text)
 
 
+def _frames_alone(error: BaseException, message: str) -> str:
+    """Return the traceback of an exception without asking it, or those it came from, for anything."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return f"Traceback (most recent call last):\n{frames}{_name_of(error)}: {message}\n"
+
+
 def _label(match: re.Match[str]) -> str:
     number = CELL_NUMBERS.get(match[1])
     return match[0] if number is None else f"{CELL_LABEL} In[{number}]"
 
 
 def _quietly(function: Any, *arguments: Any) -> Any:
-    """Call a function that user code may break; None when it raised anything but the user's Stop."""
+    """Call a function that user code may break; None when it raised anything, or took too long."""
     result = None
-    with contextlib.suppress(Exception, SystemExit, GeneratorExit, KeyboardInterrupt):
+    with (
+        contextlib.suppress(Exception, SystemExit, GeneratorExit, KeyboardInterrupt, OutOfPatienceError),
+        at_most(_PATIENCE),
+    ):
         result = function(*arguments)
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -12,8 +13,12 @@ from rpc_magic.runtime.versions import Libraries
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.worker.interrupts import InterruptGate
+from rpc_magic.worker.patience import OutOfPatienceError, at_most
 
 __all__ = ["Values"]
+
+_PATIENCE = 5.0
+"""Seconds for the way of an exception into bytes, which user code may have a part in."""
 
 
 class Values:
@@ -94,8 +99,10 @@ class Values:
         return buffers
 
     def encode_error(self, error: BaseException) -> Sequence[Buffer]:
-        """Return what is sent of an exception; nothing if it cannot travel, or is over the limit."""
-        buffers = serial.encode_error(error, namespace=self.namespace, code=self.code)
+        """Return what is sent of an exception; nothing if it cannot travel in time, or is over the limit."""
+        buffers: Sequence[Buffer] = ()
+        with contextlib.suppress(OutOfPatienceError), at_most(_PATIENCE):
+            buffers = serial.encode_error(error, namespace=self.namespace, code=self.code)
         return () if self.is_plain or self.over_limit(sum(map(len, buffers))) else buffers
 
     def can_travel(self, value: object) -> bool:

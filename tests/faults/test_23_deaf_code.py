@@ -1,0 +1,55 @@
+"""Row 23: code deaf to Stop, with and without the GIL held: the status stays live, a second Stop ends the session."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from checks import Server, unharmed
+from live import FACTOR, SECONDS, eventually
+
+import rpc_magic
+from rpc_magic import errors
+
+LOCKS_TWICE = (
+    "import ctypes; c = ctypes.{}(None); m = ctypes.create_string_buffer(64)\n"
+    "[c.pthread_mutex_lock(m) for _ in range(2)]"
+)
+DEAF = {
+    "swallows it": "import time\nwhile True:\n    try: time.sleep(60)\n    except KeyboardInterrupt: pass",
+    "in C": LOCKS_TWICE.format("CDLL"),
+    "in C, with the GIL": LOCKS_TWICE.format("PyDLL"),
+}
+
+
+@pytest.mark.parametrize("kind", DEAF)
+def test_deaf(server: Server, tmp_path: Path, kind: str) -> None:
+    """The supervisor tells the truth meanwhile, ends the session when it is told to, and others do not notice."""
+    with unharmed(server), rpc_magic.connect(server.url) as conn:
+        ended: list[BaseException] = []
+        begun = tmp_path / "begun"
+
+        def run() -> None:
+            try:
+                conn.run(f"import pathlib; pathlib.Path({str(begun)!r}).touch()\n{DEAF[kind]}")
+            except BaseException as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        eventually(begun.exists)
+        time.sleep(0.3)  # into its deaf part
+        conn.interrupt()
+        pong = eventually(
+            lambda: (one := conn.attachment.control.ask_pong(SECONDS)) and one.stopping_seconds > 0.2 and one
+        )
+        assert pong.state == "busy"
+        began = time.monotonic()
+        assert conn.attachment.end_session("it did not listen")
+        thread.join(SECONDS)
+        assert time.monotonic() - began < 4 * FACTOR
+        assert isinstance(ended[0], errors.SessionDiedError)
+        conn.restart()
+        assert conn.call(abs, -1) == 1

@@ -23,6 +23,7 @@ from rpc_magic.notebook.results import ResultHook
 from rpc_magic.notebook.sync import (
     Plan,
     explain_missing,
+    names_named,
     names_needed,
     note_sent,
     plan_automatic,
@@ -71,7 +72,7 @@ class Runner:
         self.settle: Callable[[], None] = lambda: None
         self.making: Callable[[str], frozenset[str]] = lambda _: frozenset()
         self.wait_for: Callable[[Iterable[str], str], None] = lambda *_: None
-        self.bring: Callable[[Iterable[str], Server], None] = lambda *_: None
+        self.bring: Callable[..., None] = lambda *_: None
 
     def run_cell(self, server: Server, cell: str, options: CellOptions) -> Any:
         """Run a cell and return the value of its last expression.
@@ -121,12 +122,13 @@ class Runner:
             plan = plan_explicit(options.inputs, namespace, server, self.registry)
         elif self.config.auto:
             text = self.shell.transform_cell(cell)
-            needed = names_needed(text, namespace)
+            named, needed = names_named(text), names_needed(text, namespace)
             self.wait_for(needed, server.name)
             if making:  # they have their values when the cell's turn comes
                 namespace = {name: value for name, value in namespace.items() if name not in making}
                 needed = [name for name in needed if name not in making]
-            self.bring(needed, server)
+                named = [name for name in named if name not in making]
+            self.bring(named, server, needed)
             plan = plan_automatic(text, namespace, server, self.registry, self._holders())
             plan = replace(plan, watch=(*plan.watch, *making))
         else:

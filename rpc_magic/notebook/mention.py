@@ -69,8 +69,10 @@ class Fetcher:
             prepare(error)
             raise
 
-    def bring(self, names: Iterable[str], server: Server) -> None:
+    def bring(self, names: Iterable[str], server: Server, spare: Iterable[str] = ()) -> None:
         """Fetch what `names` and the code behind them refer to and another server has, before it goes to `server`.
+
+        So is what `spare` and the code behind them refer to, but what of that cannot be fetched stays where it is.
 
         So is a class that was changed on `server`: instances of it that are sent take along what it is here.
         It is fetched together and bound here, so that what it shares stays shared, here and there.
@@ -80,15 +82,39 @@ class Fetcher:
         """
         names = list(names)
         for _ in range(1000):
-            wanted = {
-                name: value
-                for name, value in self.wanted(names, server.reads).items()
-                if self._registry.owner(value) not in {None, server}
-                or isinstance(self._registry.placed.get(value), type)
-            }
+            wanted = self._wanted_elsewhere(names, server)
             if not wanted:
-                return
+                break
             self._fetch(wanted)
+        left: set[str] = set()
+        names = list(spare)
+        for _ in range(1000):
+            wanted = self._wanted_elsewhere(names, server)
+            try:
+                self._fetch({name: value for name, value in wanted.items() if name not in left})
+            except RemoteValueError:
+                left |= self._fetch_singly(wanted)
+            if left.issuperset(wanted):
+                return
+
+    def _wanted_elsewhere(self, names: list[str], server: Server) -> dict[str, RemoteValue]:
+        return {
+            name: value
+            for name, value in self.wanted(names, server.reads).items()
+            if self._registry.owner(value) not in {None, server}
+            or isinstance(self._registry.placed.get(value), type)
+        }
+
+    def _fetch_singly(self, wanted: dict[str, RemoteValue]) -> set[str]:
+        """Fetch what can be fetched; return the names of the rest."""
+        left = set()
+        for name, value in wanted.items():
+            if self._shell.user_ns.get(name) is value:  # it did not come with another
+                try:
+                    self._fetch({name: value})
+                except RemoteValueError:
+                    left.add(name)
+        return left
 
     def wanted(
         self, names: Iterable[str], reads: dict[str, frozenset[str]] | None = None

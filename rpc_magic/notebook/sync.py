@@ -40,6 +40,7 @@ __all__ = [
     "explain_missing",
     "is_history",
     "names_in",
+    "names_named",
     "names_needed",
     "plan_automatic",
     "plan_explicit",
@@ -126,6 +127,12 @@ def reachable(
             more = {*referenced_names(value, namespace), *elsewhere}
         todo.extend(sorted(set(more).difference(found)))
     return found
+
+
+def names_named(text: str) -> list[str]:
+    """Return the names that stand in a cell, given as the shell has transformed it, and are read or asked about."""
+    names = names_in(text)
+    return sorted(names.reads | names.asks)
 
 
 def names_needed(text: str, namespace: dict[str, Any]) -> list[str]:
@@ -241,6 +248,11 @@ class _Builder:
             return None
         try:
             fetched = owner.connection.fetch(value)
+        except TransferError as error:
+            if is_named:
+                raise
+            self._left[name] = error
+            return None
         except (ConnectionLostError, SessionDiedError) as error:
             raise RemoteValueError(f"{name} is on {owner.name} and cannot be fetched: {error}") from error
         if value in self._registry.placed:

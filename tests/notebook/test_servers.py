@@ -204,3 +204,20 @@ def test_a_view_shows_the_same_array_wherever_it_was_made(loaded: Any) -> None:
     assert loaded.good("grid[0, 0] = 9\nprint(a[0], b[0])").out == "9.0 9.0\n"
     loaded.good("%%two\nheld[0][:] = 7")
     assert loaded.good("print(b.tolist(), a[2])").out == "[9.0, 0.0, 3.0, 7.0, 7.0, 7.0] 7.0\n"
+
+
+def test_a_cell_of_unknown_names_runs_without_what_cannot_be_fetched(loaded: Any) -> None:
+    """A generator on another server keeps no `eval(text)` from running; a cell that names it says where it is."""
+    loaded.good("%rpc_connect --name one\n%rpc_connect --name two")
+    loaded.good("%%two\ng = (n for n in [1]); good = [1, 2]\ndef use(): return next(g)")
+    loaded.good("text = 'sum(good)'")
+    assert loaded.good("%%one\nprint(eval(text))").out == "3\n"
+    for cell in ("%%one\nprint(eval(text), g)", "%%one\neval(text), use()"):
+        report = loaded.run(cell)
+        assert report.error == "RemoteValueError"
+        assert "on two" in report.message
+        assert "g (generator)" in report.message
+    report = loaded.run("%%one\neval('nex' + 't(g)')")
+    assert report.error == "NameError"
+    assert "cannot travel" in report.traceback
+    assert loaded.good("%%one\n%reset -f").err == ""

@@ -88,6 +88,7 @@ class LiveViews:
             import ipywidgets
         except ImportError:
             return False
+        is_over = call.done()  # it may end while its line is made
         view, update = _make(ipywidgets, call, label, server)
         lasting = Lasting()
         lasting.show(view, repr(call), _html_of(call, label, server))
@@ -97,7 +98,7 @@ class LiveViews:
             if call.done():  # a saved notebook shows how it ended
                 lasting.renew(repr(call), _html_of(call, label, server))
 
-        if not call.done():
+        if not is_over:
             self._follow(call, server, refresh)
         return True
 

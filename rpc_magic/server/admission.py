@@ -81,8 +81,9 @@ class Admission:
                 continue
             is_full = sock.fileno() >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _ROOM
             self._note_full("only some file descriptors are left" if is_full else "")
-            if len(self._under_way) >= self._settings.unproved:
-                self._under_way.pop(who_goes(self._under_way)).cancel()
+            unproved = [one for one in self._under_way if not one.is_proved]
+            if len(unproved) >= self._settings.unproved:
+                self._under_way.pop(who_goes(unproved)).cancel()
                 self._strangers.note("it made room for newer ones")
             newcomer = Newcomer(origin_of(peer))
             task = self._under_way[newcomer] = loop.create_task(self._greet(sock, newcomer, is_full=is_full))
@@ -123,8 +124,8 @@ class Admission:
                     verdict = Verdict.BUSY
                 await channel.send(write_verdict(verdict))
             if verdict is Verdict.ADMITTED:
-                keep = True
-                await self._admit(hello, channel.release())
+                plain, keep = channel.release(), True
+                await self._admit(hello, plain)
         except TimeoutError:
             self._strangers.note(f"it took more than {self._settings.handshake_seconds:g} s")
         except (ProtocolError, ssl.SSLError):
@@ -145,6 +146,7 @@ class Admission:
         if not handshake.is_proved(await channel.receive(PROOF_SIZE)):
             self._strangers.note("it had a wrong token")
             return hello, Verdict.REFUSED
+        newcomer.is_proved = True
         return hello, self._check(hello)
 
 

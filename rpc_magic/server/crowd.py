@@ -26,10 +26,12 @@ class Newcomer:
     Attributes:
         origin: where it comes from, see `origin_of`.
         has_spoken: it has said a hello of this protocol.
+        is_proved: it has proved the token, and is about to be served.
     """
 
     origin: str
     has_spoken: bool = False
+    is_proved: bool = False
 
 
 def origin_of(peer: Any) -> str:

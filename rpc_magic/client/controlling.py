@@ -20,6 +20,9 @@ from rpc_magic.wire import control
 
 __all__ = ["ControlLink"]
 
+_UNASKED = 64
+"""Answers that may lie here while nobody has asked: one that came too late is no fault, a flood is."""
+
 T = TypeVar("T", bound=control.Control)
 
 
@@ -143,6 +146,8 @@ class ControlLink:
             if asked is not None:
                 asked.put(message)
         if isinstance(message, (control.Welcome, control.Attached, control.NotAttached, control.Sessions)):
+            if self._answers.qsize() >= _UNASKED:
+                raise ProtocolError("answers that nobody asked for")
             self._answers.put(message)
         else:
             self._on_event(message)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from collections.abc import Sequence
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +19,8 @@ from rpc_magic.worker.interrupts import InterruptGate
 from rpc_magic.worker.patience import OutOfPatienceError, at_most
 
 __all__ = ["Values"]
+
+_BACKEND = "matplotlib_inline.backend_inline"
 
 _PATIENCE = 5.0
 """Seconds for the way of an exception into bytes, which user code may have a part in."""
@@ -51,7 +56,9 @@ class Values:
     def decode(self, buffers: Sequence[Buffer]) -> Any:
         """Return the object that came; its own loading code runs as user code."""
         with self.gate.user_code():
-            return serial.decode(buffers, namespace=self.namespace, resolve=self.resolve)
+            value = serial.decode(buffers, namespace=self.namespace, resolve=self.resolve)
+            _have_figures_drawn()
+        return value
 
     def resolve(self, session: str, key: str) -> object:
         """Return the value that a `RemoteValue` of the client stands for.
@@ -169,3 +176,13 @@ class Values:
         """Forget kept values."""
         for key in keys:
             self._kept.pop(key, None)
+
+
+def _have_figures_drawn() -> None:
+    """Load the backend that shows figures as pictures, as matplotlib does with the first one that is made here."""
+    if (
+        "matplotlib.figure" in sys.modules
+        and _BACKEND not in sys.modules
+        and os.environ.get("MPLBACKEND") == f"module://{_BACKEND}"
+    ):
+        import_module(_BACKEND)

@@ -217,6 +217,13 @@ def test_a_figure_that_comes_back_is_shown_when_it_is_asked_for(connected: Kerne
     assert connected.run("1;") == []
 
 
+def test_a_figure_that_was_drawn_here_is_shown_there(connected: Kernel) -> None:
+    """As a picture, in a session that has drawn none itself."""
+    connected.run("import matplotlib.pyplot as plt\nfig, axes = plt.subplots()\nplt.close()")
+    (shown,) = connected.run("%%rpc_call\naxes.set_title('there')\nfig")
+    assert shown["data"]["image/png"].startswith("iVBOR")
+
+
 def test_a_result_comes_before_the_figures_of_its_cell(connected: Kernel) -> None:
     """The value is shown where it comes, with this notebook's number; figures follow at the cell's end, as locally."""
     connected.run("plain = 1")

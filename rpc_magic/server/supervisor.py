@@ -164,7 +164,12 @@ class Supervisor:
         self.sessions.keepers.settle(_identity(self.config, self.address.url), self.address.url)
         count = sum(map(self.sessions.adopt, keepers))
         if count:
-            log.info("%d sessions of an earlier server go on", count)
+            what = (
+                "1 session of an earlier server goes"
+                if count == 1
+                else f"{count} sessions of an earlier server go"
+            )
+            log.info("%s on", what)
 
     async def serve(self) -> None:
         """Serve until told to end."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from live import SECONDS, all_gone, eventually, family, is_alive
 
 import rpc_magic
 from rpc_magic import errors
+from rpc_magic.runtime import launch
 
 CELL = """
 import pathlib, time
@@ -151,3 +154,29 @@ def test_another_server_takes_nothing(server: Server, tmp_path: Path) -> None:
         server.start()
         eventually(lambda: conn.state == "attached" and conn.info().state == "idle")
         assert conn.pull("x") == 2
+
+
+def test_without_a_name(tmp_path: Path) -> None:
+    """A server is known by its address too; whoever reads what it printed comes to an end when it was killed."""
+    command = [sys.executable, "-m", "rpc_magic", "serve", "--unix", str(tmp_path / "socket")]
+    options = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "env": launch.environment(),
+    }
+    first = subprocess.Popen(command, **options)
+    url = first.stdout.readline().strip()
+    with rpc_magic.connect(url, session="own") as conn:
+        conn.push(x=3)
+        first.kill()
+        first.communicate(timeout=SECONDS)
+        second = subprocess.Popen(command, **options)
+        assert second.stdout.readline().strip() == url
+        eventually(lambda: conn.state == "attached")
+        assert conn.pull("x") == 3
+        pids = family(second.pid) | {conn.info().worker_pid}
+    second.terminate()
+    _, log = second.communicate(timeout=SECONDS)
+    assert "1 session of an earlier server goes on" in log
+    all_gone(pids)

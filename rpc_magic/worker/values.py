@@ -75,6 +75,10 @@ class Values:
             "a RemoteValue that was sent is not in this session (any more): send its .get() instead"
         )
 
+    def note_new_client(self) -> None:
+        """Another client is there, which says by itself what it wants."""
+        self.is_plain, self.code, self.libraries = False, "bytecode", Libraries()
+
     # ------------------------------------------------------------ out
 
     def encode(

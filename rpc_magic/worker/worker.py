@@ -25,7 +25,6 @@ from typing import Any
 
 from rpc_magic import serial
 from rpc_magic.errors import ProtocolError
-from rpc_magic.runtime.versions import Libraries
 from rpc_magic.settings import WorkerSettings
 from rpc_magic.transport import PacketSocket
 from rpc_magic.wire import internal, messages
@@ -168,12 +167,13 @@ class Worker:
             if old is not None:
                 self._line.lose(old)
             is_known = self._line.adopt(sock, client, resume)
+            if not is_known:  # before anybody reads what it wants
+                self._session.values.note_new_client()
         if not is_known:
             self._page.forget_interrupts()
             self._page.rename(self._page_number)
             self._modules.note_new_client()
             self._questions.note_new_client()
-            self._session.values.libraries = Libraries()
         self._loop.call_soon_threadsafe(self._switch, self._line.channel)
 
     def _switch(self, new: DataChannel | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import gc
 import io
@@ -311,6 +312,13 @@ def test_plain_results(plain):
     assert plain.call(lambda v: type(v).__name__, value) == "Thing"
     with pytest.raises(errors.RpcMagicError):
         plain.call(value.get)
+
+
+def test_plain_is_a_client_s_own_wish():
+    """A session that had a client for data only sends the next one what that one wants, and the other way round."""
+    for results, kind in (("data", rpc_magic.RemoteValue), ("any", collections.OrderedDict)) * 2:
+        with rpc_magic.connect(session="wishes", results=results) as one:
+            assert type(one.call(collections.OrderedDict)) is kind
 
 
 def test_plain_exceptions(plain):

@@ -196,7 +196,9 @@ class MissingNameError(RpcMagicError, NameError):
     def __init__(self, missing: tuple[str, ...], where: str) -> None:
         self.missing, self.where = tuple(missing), where
         names = ", ".join(repr(n) for n in missing)
-        super().__init__(f"no variable {names} {where}; nothing was changed")
+        super().__init__(
+            f"no variable {names} {where}; nothing was changed. Check the spelling, or bind it first"
+        )
         self.name = missing[0] if missing else ""
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -165,7 +165,8 @@ def test_texts() -> None:
     assert "Did you mean 'add'?" in str(make("UnknownFunctionError"))
     assert "It exposes 3 others" in str(errors.UnknownFunctionError("zz", (), 3))
     assert "It exposes none" in str(errors.UnknownFunctionError("zz"))
-    assert str(make("MissingNameError")) == "no variable 'x', 'y' here; nothing was changed"
+    said = "no variable 'x', 'y' here; nothing was changed. Check the spelling, or bind it first"
+    assert str(make("MissingNameError")) == said
     assert str(errors.RemoteError("m.Odd", "")) == "m.Odd"
     assert str(errors.TransferError("", "lock", "why")) == "a lock object cannot travel: why"
     assert str(make("LimitError")) == (

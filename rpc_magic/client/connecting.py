@@ -58,6 +58,9 @@ def connect(
         raise TypeError(
             f"url is a text, as 'localhost:8000', or the name of a server, not {type(url).__name__}"
         )
+    if url is None and (token is not None or token_file is not None):
+        del token  # tracebacks show variables
+        raise ValueError("a token is for a server that runs already: give its URL or its name as well")
     try:
         token = tokens.parse_token(token) if token is not None else None
     except RpcMagicError:

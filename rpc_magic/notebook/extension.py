@@ -104,9 +104,13 @@ class Extension:
             The server, and whether it is new.
 
         Raises:
-            UsageError: the name cannot be one.
+            UsageError: the name cannot be one, or a token is given for no server.
             RpcMagicError: no connection could be made.
         """
+        if url is None and token_file is not None:
+            raise UsageError(
+                "--token-file is for a server that runs already: give its URL or its name as well"
+            )
         arguments = (url, name, session, token_file)
         if name is not None:
             self._check_name(name)

@@ -72,6 +72,14 @@ def test_token_that_is_none(url, token):
     assert "64 hexadecimal digits" in refusal(url, token=token, kind=errors.RpcMagicError)
 
 
+@pytest.mark.parametrize("given", [{"token": "ab" * 32}, {"token_file": "token"}])
+def test_a_token_for_no_server(given):
+    """It is for a server that runs already, and is not silently left aside for a new one."""
+    with pytest.raises(ValueError, match="give its URL or its name") as raised:
+        rpc_magic.connect(**given)
+    assert "abab" not in str(raised.value)
+
+
 def test_token_files(url, tmp_path, monkeypatch, runtime_dir):
     """Missing, readable by others, empty; and one that is right, stated by argument and by the environment."""
     path = tmp_path / "token"

@@ -99,6 +99,12 @@ def test_a_refused_token(loaded: Any, serve: Serve, tmp_path: Path) -> None:
     assert report.traceback.count("\n") == 0
 
 
+def test_a_token_for_no_server(loaded: Any) -> None:
+    """It is not silently left aside."""
+    report = loaded.run("%rpc_connect --token-file token")
+    assert "give its URL or its name" in report.message
+
+
 def test_a_session_that_another_client_holds(loaded: Any, serve: Serve) -> None:
     """It says who holds it; --take takes it over."""
     server = serve()

@@ -6,6 +6,7 @@ the page does is driven through JupyterLab's own commands and buttons; every wai
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 import nbformat
@@ -25,6 +27,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
     "--disable-gpu",
     "--disable-quic",
+    "--disable-dev-shm-usage",  # which is small in containers
     "--no-first-run",
     "--disable-background-networking",
     "--disable-sync",
@@ -211,7 +214,8 @@ class Jupyter:
         for session in json.load(opener.open(self.url("api/sessions"), timeout=self._timeout)):
             if session["path"].startswith(inside):
                 where = Request(self.url(f"api/sessions/{session['id']}"), method="DELETE")
-                opener.open(where, timeout=self._timeout).close()
+                with contextlib.suppress(HTTPError):  # it has ended meanwhile
+                    opener.open(where, timeout=self._timeout).close()
 
     def close(self) -> None:
         """End it."""

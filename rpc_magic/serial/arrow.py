@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from rpc_magic.serial.encoding import Encoding
+from rpc_magic.serial.texts import is_large_text, reduce_text
 
 __all__ = ["is_arrow", "read_slice", "reduce_slice"]
 
@@ -32,9 +33,9 @@ def _is_array(kind: type) -> bool:
 
 
 def reduce_slice(_encoding: Encoding, value: Any) -> Any:
-    """A value that shows little of its buffers is copied compactly; others leave as pyarrow says."""
+    """A value that shows little of its buffers is copied compactly; many texts leave as `texts` says."""
     if value.get_total_buffer_size() <= _WASTE_FACTOR * value.nbytes + _WASTE_BYTES:
-        return NotImplemented
+        return reduce_text(_encoding, value) if is_large_text(value) else NotImplemented
     arrow = sys.modules["pyarrow"]
     ipc = import_module("pyarrow.ipc")
     name = type(value).__name__

@@ -2,12 +2,14 @@
 
 Chunks have a fixed size, on a grid that begins anew at each row of a buffer of two dimensions (a column of a pandas
 block): a row appended to a table then changes the last chunk of each column and no other. Rows that are shorter
-than a chunk have no grid of their own.
+than a chunk have no grid of their own. Where the object whose memory a buffer is has `marks`, as many texts have (see
+`rpc_magic.serial.texts`), the grid begins anew there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import xxhash
@@ -48,10 +50,18 @@ def flat(buffer: Buffer) -> memoryview:
 def spans(buffer: Buffer) -> Iterator[tuple[int, int]]:
     """Return start and size of each chunk of a buffer, in order."""
     view = flat(buffer)
-    row = _row_of(view)
-    for begin in range(0, view.nbytes, row or 1):
-        for start in range(begin, begin + row, CHUNK):
-            yield start, min(CHUNK, begin + row - start)
+    begins = [*_begins_of(view), view.nbytes]
+    for begin, end in pairwise(begins):
+        for start in range(begin, end, CHUNK):
+            yield start, min(CHUNK, end - start)
+
+
+def _begins_of(view: memoryview) -> Iterable[int]:
+    """Return where the grid begins, and begins anew."""
+    marks: tuple[int, ...] = getattr(view.obj, "marks", ())
+    if marks:
+        return (0, *marks)
+    return range(0, view.nbytes, _row_of(view) or 1)
 
 
 def _row_of(view: memoryview) -> int:

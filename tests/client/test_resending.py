@@ -51,7 +51,13 @@ def test_a_table_is_sent_once(conn: rpc_magic.Connection, frame: pd.DataFrame) -
     frame.loc[777_777, "b"] = 5.5
     changed, _ = traffic(conn, lambda: conn.push(frame=frame))
     assert changed < 4 * MB
-    assert conn.run("float(frame.loc[777_777, 'b'])").value == 5.5
+    frame.loc[333, "s"] = "a text of another length"
+    changed, _ = traffic(conn, lambda: conn.push(frame=frame))
+    assert changed < 4 * MB
+    assert conn.run("float(frame.loc[777_777, 'b']), frame.loc[333, 's']").value == (
+        5.5,
+        "a text of another length",
+    )
     pd.testing.assert_frame_equal(conn.pull("frame"), frame)
 
 
@@ -67,10 +73,11 @@ def test_a_table_comes_back_once(conn: rpc_magic.Connection) -> None:
     assert first > 24 * MB
     _, again = traffic(conn, lambda: fetched.append(conn.pull("frame")))
     assert again < 64 * KB
-    conn.run("frame.loc[3, 'a'] = -1.0")
+    conn.run("frame.loc[3, 'a'] = -1.0; frame.loc[3, 's'] = 'a text of another length'")
     _, changed = traffic(conn, lambda: fetched.append(conn.pull("frame")))
     assert changed < 4 * MB
     assert fetched[2].loc[3, "a"] == -1.0
+    assert fetched[2].loc[3, "s"] == "a text of another length"
     assert fetched[0].loc[3, "a"] == fetched[1].loc[3, "a"] != -1.0
     fetched[2].loc[5, "c"] = -2.0
     back, _ = traffic(conn, lambda: conn.push(frame=fetched[2]))

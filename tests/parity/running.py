@@ -109,6 +109,17 @@ def sources_of(path: Path) -> list[str]:
     return [cell.source for cell in content.cells if cell.cell_type == "code"]
 
 
+class _Client(NotebookClient):
+    """A client that does not play the page for `Output` widgets: what they catch is shown by the cell.
+
+    nbclient answers the kernel for them while it waits for the cell's reply, on the same socket, and once in some
+    twenty runs, plain ones too, then never sees the reply.
+    """
+
+    def on_comm_open_jupyter_widget(self, msg: Any) -> None:
+        """Take a widget for one that has nothing to catch."""
+
+
 def run(sources: list[str], way: Way, files: Path | None = None, *, timeout: float = 120) -> list[list[Any]]:
     """Run cells in a fresh kernel, errors included.
 
@@ -127,7 +138,7 @@ def run(sources: list[str], way: Way, files: Path | None = None, *, timeout: flo
     cells = [way.first, *way.changed(sources), way.last]
     content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
     with _folder(files) as folder, _clean_environment():
-        NotebookClient(
+        _Client(
             content,
             timeout=timeout,
             interrupt_on_timeout=True,

@@ -12,7 +12,7 @@ from .measuring import as_json, as_text, measure, notebooks_in
 from .running import LOCAL, remote
 
 NOTEBOOKS = notebooks_in([Path(__file__).with_name("notebooks")])
-TIMEOUT = 120 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))  # seconds
+TIMEOUT = 60 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))  # seconds
 
 REMOTE = ("one",)
 MIXED = ("one", "two", LOCAL)

@@ -61,14 +61,14 @@ def size_of(value: Any) -> int:
     return len(value)
 
 
-def ones(count: int) -> Any:
+def numbers(count: int, first: int) -> Any:
     """Return an array of `count` float64."""
     import numpy as np
 
-    return np.ones(count)
+    return np.arange(first, first + count, dtype=float)
 
 
-FUNCTIONS = {"add": add, "size_of": size_of, "ones": ones}
+FUNCTIONS = {"add": add, "size_of": size_of, "numbers": numbers}
 
 
 class Raw:

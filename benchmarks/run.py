@@ -7,6 +7,7 @@ both. Ratios are what counts; times are shown to make them imaginable. ``--json 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -36,11 +37,11 @@ def size_of(value: Any) -> int:
     return len(value)
 
 
-def ones(count: int) -> Any:
-    """Return an array of `count` float64."""
+def numbers(count: int, first: int) -> Any:
+    """Return an array of `count` float64, no part of which is like another one or like those with another `first`."""
     import numpy as np
 
-    return np.ones(count)
+    return np.arange(first, first + count, dtype=float)
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -89,20 +90,24 @@ def submitted(conn: rpc_magic.Connection, raw: Raw) -> dict[str, float]:
 
 
 def array_there(conn: rpc_magic.Connection, raw: Raw) -> dict[str, float]:
-    """A 256 MB array as argument; the ratio is of speeds."""
-    import numpy as np
+    """A 256 MB array as argument, another one each time; the ratio is of speeds."""
+    array = numbers(ARRAY, 0)
 
-    array = np.ones(ARRAY)
-    figures = side_by_side(
-        lambda: timed(lambda: conn.call(size_of, array)), lambda: timed(lambda: raw.call("size_of", array))
-    )
+    def ours() -> float:
+        nonlocal array
+        array += ARRAY
+        return timed(lambda: conn.call(size_of, array))
+
+    figures = side_by_side(ours, lambda: timed(lambda: raw.call("size_of", array)))
     return figures | {"ratio": 1 / figures["ratio"]}
 
 
 def array_back(conn: rpc_magic.Connection, raw: Raw) -> dict[str, float]:
-    """A 256 MB array as result; the ratio is of speeds."""
+    """A 256 MB array as result, another one each time; the ratio is of speeds, the making included."""
+    count = itertools.count()
     figures = side_by_side(
-        lambda: timed(lambda: conn.call(ones, ARRAY)), lambda: timed(lambda: raw.call("ones", ARRAY))
+        lambda: timed(lambda: conn.call(numbers, ARRAY, ARRAY * next(count))),
+        lambda: timed(lambda: raw.call("numbers", ARRAY, ARRAY * next(count))),
     )
     return figures | {"ratio": 1 / figures["ratio"]}
 
@@ -156,18 +161,18 @@ def peak():
     for line in open("/proc/self/status"):
         if line.startswith("VmHWM"):
             return int(line.split()[1])
-def ones(n):
+def numbers(n):
     import numpy
-    return numpy.ones(n)
+    return numpy.arange(n, dtype=float)
 import numpy
-conn.call(ones, 10)
-conn.call(len, numpy.ones(10))
-array = numpy.ones({count}) if {there} else None
+conn.call(numbers, 10)
+conn.call(len, numbers(10))
+array = numbers({count}) if {there} else None
 before, before_there = peak(), conn.call(peak)
 if {there}:
     conn.call(len, array)
 else:
-    array = conn.call(ones, {count})
+    array = conn.call(numbers, {count})
 print((peak() - before) / 1024, (conn.call(peak) - before_there) / 1024)
 """
 

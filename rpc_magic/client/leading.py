@@ -20,10 +20,10 @@ __all__ = ["Leader"]
 
 _LEAD_MS = 5
 """Milliseconds for which a caller reads for itself; then the I/O thread does, so that Ctrl-C is heard."""
-_QUICK = 100e-6
+_QUICK = 300e-6
 """Seconds within which a call is over that is worth looking for without sleeping."""
-_LOOKS = 100
-"""How often it is looked, some fifty microseconds in all."""
+_LOOKS = 200
+"""How often it is looked, some hundred microseconds in all: looking for less than a call takes is for nothing."""
 
 
 class _Waiting(Protocol):

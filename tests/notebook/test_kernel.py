@@ -34,8 +34,8 @@ class Kernel:
         self.outputs: dict[str, list[dict[str, Any]]] = {}
 
     def start(self, code: str) -> str:
-        """Send a cell; return its id."""
-        return str(self.client.execute(code, store_history=True))
+        """Send a cell; return its id. One that fails does not have the kernel drop the next, as it would for a page."""
+        return str(self.client.execute(code, store_history=True, stop_on_error=False))
 
     def wait(self, cell: str) -> list[dict[str, Any]]:
         """Wait until a cell has ended; return its outputs."""
@@ -52,7 +52,7 @@ class Kernel:
 
     def answer(self, code: str, *answers: str) -> tuple[list[str], list[dict[str, Any]]]:
         """Run a cell, answering what it asks; return the prompts and its outputs."""
-        cell = str(self.client.execute(code, store_history=True, allow_stdin=True))
+        cell = str(self.client.execute(code, store_history=True, allow_stdin=True, stop_on_error=False))
         prompts = []
         for answer in answers:
             prompts.append(self.client.get_stdin_msg(timeout=TIMEOUT)["content"]["prompt"])

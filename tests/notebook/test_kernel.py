@@ -467,7 +467,9 @@ def test_a_flood(connected: Kernel) -> None:
 
 def test_stop_in_a_kernel(connected: Kernel, tmp_path: Path) -> None:
     """The cell ends with KeyboardInterrupt and the remote line; the session lives."""
-    cell = connected.start("%%rpc_call\nimport time\nkept = 3\nprint('running', flush=True)\ntime.sleep(60)")
+    # One statement: between two of them IPython runs, and an interrupt there has no line of the cell's.
+    text = "if kept:\n    print('running', flush=True)\n    time.sleep(60)"
+    cell = connected.start(f"%%rpc_call\nimport time\nkept = 3\n{text}")
     connected.wait_for(cell, "running")
     connected.manager.interrupt_kernel()
     (error,) = [one for one in connected.wait(cell) if one["type"] == "error"]

@@ -6,8 +6,6 @@ fingerprint of its certificate, and where its token is. A token that was typed i
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,6 +13,7 @@ import msgspec
 
 from rpc_magic.runtime.addresses import Address, parse_address
 from rpc_magic.runtime.folders import private_folder, state_folder
+from rpc_magic.runtime.privatefiles import writing
 from rpc_magic.runtime.records import is_name
 from rpc_magic.runtime.tokens import write_token
 
@@ -52,11 +51,8 @@ def _read(path: Path) -> KnownServer | None:
 
 def _write(path: Path, server: KnownServer) -> None:
     private_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with writing(path) as file:
         file.write(msgspec.json.encode(server))
-    temporary.replace(path)
 
 
 def all_known() -> list[KnownServer]:

@@ -7,15 +7,14 @@ removed by whoever meets it.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import secrets
 from pathlib import Path
 
 import msgspec
 
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.runtime.folders import private_folder, runtime_folder
+from rpc_magic.runtime.privatefiles import writing
 from rpc_magic.runtime.processes import start_time
 
 __all__ = ["ServerRecord", "check_name", "find", "is_name", "living", "remove", "write"]
@@ -65,12 +64,8 @@ def _folder() -> Path:
 
 def write(record: ServerRecord) -> None:
     """Write a record; an existing one of that name is replaced in one step."""
-    folder = _folder()
-    temporary = folder / f".{record.name}.{secrets.token_hex(4)}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with writing(_folder() / f"{record.name}.json") as file:
         file.write(msgspec.json.encode(record))
-    temporary.replace(folder / f"{record.name}.json")
 
 
 def remove(record: ServerRecord) -> None:

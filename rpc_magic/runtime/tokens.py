@@ -6,7 +6,6 @@ digits, the seconds for which it is good, and until when (seconds since 1970).
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import secrets
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.runtime.folders import private_folder, state_folder
+from rpc_magic.runtime.privatefiles import writing
 
 __all__ = [
     "TOKEN_FILE_VARIABLE",
@@ -109,7 +109,8 @@ def rotate(path: Path, seconds: float) -> None:
     """
     old = read_token(path)
     # First the old one: at every moment that one is good which a client may read.
-    _write(_old_path(path), f"{old.hex()} {seconds} {time.time() + seconds}\n")
+    with writing(_old_path(path)) as file:
+        file.write(f"{old.hex()} {seconds} {time.time() + seconds}\n".encode())
     write_token(path, new_token())
 
 
@@ -129,13 +130,8 @@ def make_token(path: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    write_token(temporary, new_token())
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        temporary.unlink()
+    with writing(path, replace=False) as file:
+        file.write(_line(new_token()))
 
 
 def write_token(path: Path, token: bytes) -> None:
@@ -144,16 +140,9 @@ def write_token(path: Path, token: bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    _write(path, f"{token.hex()}\n")
+    with writing(path) as file:
+        file.write(_line(token))
 
 
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def _line(token: bytes) -> bytes:
+    return f"{token.hex()}\n".encode()

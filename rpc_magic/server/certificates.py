@@ -6,10 +6,8 @@ the token, which covers it. Key and certificate are one file, so that they are t
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import os
-import secrets
 import ssl
 import stat
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import NamedTuple
 
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.runtime.folders import private_folder, state_folder
+from rpc_magic.runtime.privatefiles import writing
 from rpc_magic.transport.tls import certificate_hash, server_context
 
 __all__ = ["Identity", "find_identity", "new_identity"]
@@ -75,15 +74,8 @@ def _load(certificate: Path, key: Path | None) -> Identity:
 
 def _make(path: Path) -> None:
     """Make key and certificate; of two servers that do so at once, the first one's stay."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(new_identity())
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        temporary.unlink()
+    with writing(path, replace=False) as file:
+        file.write(new_identity())
 
 
 def new_identity() -> bytes:

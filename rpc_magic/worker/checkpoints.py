@@ -7,9 +7,7 @@ code that the file names, as unpickling does.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +18,7 @@ from IPython import get_ipython
 
 from rpc_magic import serial
 from rpc_magic.errors import RpcMagicError, TransferError
+from rpc_magic.runtime.privatefiles import writing
 from rpc_magic.wire.frames import Buffer
 
 __all__ = ["load", "save"]
@@ -68,22 +67,14 @@ def save(path: str) -> tuple[list[str], dict[str, str]]:
 
 
 def _write(file: Path, buffers: Sequence[Buffer]) -> None:
-    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            views = [memoryview(buffer).cast("B") if len(buffer) else memoryview(b"") for buffer in buffers]
-            out.write(_MAGIC + _HEAD.pack(*sys.version_info[:2], len(views)))
-            out.write(b"".join(_LENGTH.pack(len(view)) for view in views))
-            for view in views:
-                out.write(view)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    with writing(file) as out:
+        views = [memoryview(buffer).cast("B") if len(buffer) else memoryview(b"") for buffer in buffers]
+        out.write(_MAGIC + _HEAD.pack(*sys.version_info[:2], len(views)))
+        out.write(b"".join(_LENGTH.pack(len(view)) for view in views))
+        for view in views:
+            out.write(view)
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def load(path: str) -> list[str]:

@@ -135,8 +135,11 @@ class Fetcher:
 
     def needed(self, names: set[str]) -> list[str]:
         """Return the names for which a cell that mentions `names` has to fetch or to wait."""
+        wanted = list(self.wanted(names))
+        if not self.is_waiting:
+            return wanted
         pending = self._background.pending.among({*names, *reachable(names, self._shell.user_ns)})
-        return [*self.wanted(names), *sorted(pending)]
+        return [*wanted, *sorted(pending)]
 
     def _fetch(self, wanted: dict[str, RemoteValue]) -> None:
         by_server: dict[str, list[RemoteValue]] = {}

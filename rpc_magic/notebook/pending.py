@@ -105,11 +105,7 @@ class Pending:
     def among(self, names: Iterable[str]) -> set[str]:
         """Return those of some variables that a background cell is making."""
         cells = self._running()
-        return (
-            {name for name in names if any(cell.makes(name, self._namespace) for cell in cells)}
-            if cells
-            else set()
-        )
+        return {name for name in names if any(cell.makes(name, self._namespace) for cell in cells)}
 
     def wait(self, names: Iterable[str], *, besides: str = "") -> bool:
         """Wait for the cells that make some variables, and say so; those on the server `besides` are not waited for.

@@ -35,7 +35,7 @@ def _is_array(kind: type) -> bool:
 def reduce_slice(_encoding: Encoding, value: Any) -> Any:
     """A value that shows little of its buffers is copied compactly; many texts leave as `texts` says."""
     if value.get_total_buffer_size() <= _WASTE_FACTOR * value.nbytes + _WASTE_BYTES:
-        return reduce_text(_encoding, value) if is_large_text(value) else NotImplemented
+        return reduce_text(value) if is_large_text(value) else NotImplemented
     arrow = sys.modules["pyarrow"]
     ipc = import_module("pyarrow.ipc")
     name = type(value).__name__

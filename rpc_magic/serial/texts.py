@@ -15,8 +15,6 @@ from typing import Any
 
 import xxhash
 
-from rpc_magic.serial.encoding import Encoding
-
 __all__ = ["is_large_text", "read_text", "reduce_text"]
 
 _TYPES = {"string": 4, "large_string": 8, "binary": 4, "large_binary": 8}
@@ -37,8 +35,8 @@ def is_large_text(value: Any) -> bool:
     return str(value.type) in _TYPES and value.nbytes >= _LARGE
 
 
-def reduce_text(_encoding: Encoding, value: Any) -> Any:
-    """Lengths, texts, and which of them are missing."""
+def reduce_text(value: Any) -> Any:
+    """Return how such an array is written: lengths, texts, and which of them are missing."""
     numpy = import_module("numpy")
     kind = str(value.type)
     valid, places, data = value.buffers()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -10,15 +10,12 @@ from rpc_magic import serial
 from rpc_magic.errors import TransferError
 from rpc_magic.namespace import parts_of, shared_groups
 from rpc_magic.wire import messages
-from rpc_magic.wire.frames import Buffer
 from rpc_magic.worker.cells import CellResult, render
 from rpc_magic.worker.changes import TOGETHER, Changes
 from rpc_magic.worker.shell import ZMQInteractiveShell
-from rpc_magic.worker.values import Values
+from rpc_magic.worker.values import Answer, Values
 
 __all__ = ["answer_asked_for", "answer_automatic"]
-
-Answer = tuple[messages.Outcome, Sequence[Buffer]]
 
 
 def answer_automatic(
@@ -66,18 +63,17 @@ def answer_asked_for(
     notes = []
     size = 0
     for name, value in wanted.items():
-        reason = ""
         try:
-            size += (own := sum(map(len, values.encode(value, name=name))))
-            reason = values.over_limit(size)
+            own = sum(map(len, values.encode(value, name=name)))
         except TransferError as error:
             notes.append(f"{error}; it stays in the session")
             kept[name] = values.info(value)
             continue
+        reason = values.over_limit(size + own)
         if reason:
-            size -= own
             kept[name] = values.info(value, reason=values.over_limit(own) or f"with the others {reason}")
         else:
+            size += own
             names[name] = value
     done = msgspec.structs.replace(_done(result, kept, limit), notes=tuple(notes))
     return _answer(done, result, names, values, shell, carry=True)

@@ -30,12 +30,9 @@ from rpc_magic.worker.interrupts import InterruptGate
 from rpc_magic.worker.modules import UserModules
 from rpc_magic.worker.shell import ZMQInteractiveShell
 from rpc_magic.worker.tracebacks import error_record
-from rpc_magic.worker.values import Values
+from rpc_magic.worker.values import Answer, Values
 
 __all__ = ["Answer", "Session"]
-
-Answer = tuple[messages.Outcome, Sequence[Buffer]]
-
 
 _BEFORE_MODULES = frozenset({messages.Configure, messages.ModulesChanged, messages.Libraries})
 """Requests that run nothing of the user's: they need none of the user's modules, and show nothing."""
@@ -212,7 +209,8 @@ class Session:
         values = {name: self.namespace[name] for name in request.names}
         if request.mates and not self.values.is_plain:
             mates = Before(self.namespace, ()).mates({}, values, TOGETHER)
-            values |= mates if self.values.can_travel({**values, **mates}) else {}
+            if mates and self.values.can_travel({**values, **mates}):
+                values |= mates
         changed = tuple(v for n, v in values.items() if n in self._changed and isinstance(v, type))
         try:
             outcome, buffers = self.values.returned(

@@ -55,9 +55,8 @@ class StatusPage:
         """Worker: tell whether an interrupt that has just come is meant for what runs now."""
         count = self._interrupts()
         new, self._seen = self._meant(self._seen, count), count
-        if (
-            not new
-        ):  # several came as one signal; or this one comes from elsewhere, as from the user's own code
+        if not new:
+            # Several came as one signal; or this one comes from elsewhere, as from the user's own code.
             return not any(self._meant(count - 1, count))
         return not {0, _NUMBER.unpack_from(self._page, internal.CURRENT_AT)[0]}.isdisjoint(new)
 

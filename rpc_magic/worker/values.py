@@ -18,7 +18,10 @@ from rpc_magic.wire.frames import Buffer
 from rpc_magic.worker.interrupts import InterruptGate
 from rpc_magic.worker.patience import OutOfPatienceError, at_most
 
-__all__ = ["Values"]
+__all__ = ["Answer", "Values"]
+
+Answer = tuple[messages.Outcome, Sequence[Buffer]]
+"""What a request is answered with."""
 
 _BACKEND = "matplotlib_inline.backend_inline"
 
@@ -131,7 +134,7 @@ class Values:
         carry: bool = True,
         name: str = "",
         changed: tuple[type, ...] | None = None,
-    ) -> tuple[messages.Outcome, Sequence[Buffer]]:
+    ) -> Answer:
         """Return the answer that holds a value; `changed`: the only classes that the client shall take over.
 
         Raises:

@@ -6,6 +6,7 @@ failure, and for a limited time.
 
 from __future__ import annotations
 
+import functools
 import pickle
 import sys
 import time
@@ -17,7 +18,7 @@ from rpc_magic import errors
 from rpc_magic.serial.encoding import Encoding, global_names
 from rpc_magic.serial.pickler import PROTOCOL, reducer_override_for
 
-__all__ = ["transfer_error", "type_name"]
+__all__ = ["as_its_cause", "transfer_error", "type_name"]
 
 _SECONDS = 10.0
 """For how long the culprit is looked for: the Python pickler is some 40 times slower than the C one."""
@@ -117,6 +118,34 @@ def transfer_error(obj: object, encoding: Encoding, name: str, error: BaseExcept
         path = _path(inside, name)
         return TransferError(path, type_name(inside[-1]), _reason(again))
     return TransferError(name, type_name(obj), _reason(error))
+
+
+def as_its_cause(error: errors.TransferError) -> errors.TransferError:
+    """Return the same error such that ``except`` with the builtin class of its cause catches it as well.
+
+    Code that knows nothing but pickle expects what the object's own ``__reduce__`` raises.
+    """
+    cause = error.__cause__
+    if not isinstance(cause, Exception):
+        return error
+    kind = next(kind for kind in type(cause).__mro__ if kind.__module__ == "builtins")
+    return _class_like(kind)(error.path, error.type_name, error.reason)
+
+
+@functools.cache
+def _class_like(kind: type[Exception]) -> type[TransferError]:
+    if issubclass(TransferError, kind) or kind.__basicsize__ != Exception.__basicsize__:
+        return TransferError  # it is one, or is made from other arguments
+
+    class BothError(TransferError, kind):  # type: ignore[valid-type,misc]
+        __str__ = Exception.__str__  # a KeyError's own shows what was looked for
+
+        def __reduce__(self) -> Any:
+            plain = TransferError(self.path, self.type_name, self.reason)
+            return plain.__reduce__()
+
+    BothError.__name__, BothError.__qualname__ = TransferError.__name__, TransferError.__qualname__
+    return BothError
 
 
 def _reason(error: BaseException) -> str:

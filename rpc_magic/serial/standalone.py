@@ -13,8 +13,9 @@ import struct
 import sys
 from typing import Any
 
-from rpc_magic.errors import ProtocolError
+from rpc_magic.errors import ProtocolError, TransferError
 from rpc_magic.serial.codec import decode, encode
+from rpc_magic.serial.culprit import as_its_cause
 from rpc_magic.serial.segments import Buffer
 
 __all__ = ["dumps", "load_body", "loads"]
@@ -42,9 +43,13 @@ def dumps(obj: object) -> bytes:
 
     Raises:
         TransferError: something in it cannot travel; the error names its path. It is a
-            ``pickle.PicklingError`` as well, and what pickling ran into is its cause.
+            ``pickle.PicklingError`` as well, and what pickling ran into is its cause, whose builtin class (such as
+            ValueError) catches it too.
     """
-    buffers = encode(obj, is_copy=True)
+    try:
+        buffers = encode(obj, is_copy=True)
+    except TransferError as error:
+        raise as_its_cause(error) from error.__cause__
     sizes = [memoryview(buffer).nbytes for buffer in buffers]
     head = _HEAD.pack(_VERSION, *sys.version_info[:2], len(buffers))
     lengths = struct.pack(f"<{len(sizes)}Q", *sizes)

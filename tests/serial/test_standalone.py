@@ -86,6 +86,22 @@ def test_refusal_is_an_error_of_pickle_too():
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
+@pytest.mark.parametrize("kind", [ValueError, KeyError, RuntimeError])
+def test_refusal_is_caught_as_what_the_object_has_raised(kind):
+    """An object's own refusal, also of a class of its own, is caught by its builtin class, and told in full."""
+
+    class Own(kind):
+        pass
+
+    class Bad:
+        def __reduce__(self):
+            raise Own("not me")
+
+    with pytest.raises(kind, match=r"box.* cannot travel: .*not me") as caught:
+        dumps({"box": {"it": Bad()}})
+    assert isinstance(caught.value, TransferError)
+
+
 def test_other_format():
     """A body of another format says so."""
     data = bytearray(dumps(1))

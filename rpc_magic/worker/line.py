@@ -9,8 +9,7 @@ behind the old ones.
 Buffers of an outcome belong to living objects and are not copied as long as nothing can change them: `settle`, called
 before user code runs again, copies what is not yet acknowledged.
 
-When the spool is full, or its disk, the middle of the output is dropped: what was said first is in the spool, what was
-said last is held in memory, and a mark between the two says how much is missing. What ends a call is never dropped.
+How messages are kept is `rpc_magic.worker.backlog`'s business.
 
 `_lock` is held while a message is numbered, kept and handed to the connection, so that the numbers rise in the order
 of the wire. Nothing waits for the client while it is held.
@@ -20,7 +19,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from rpc_magic.settings import WorkerSettings
@@ -28,34 +26,16 @@ from rpc_magic.wire import messages
 from rpc_magic.wire.chunks import LARGE
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.wire.transfers import Step
+from rpc_magic.worker.backlog import Backlog
 from rpc_magic.worker.cutting import encode_fitting
 from rpc_magic.worker.datachannel import Chunks, DataChannel
-from rpc_magic.worker.leftcalls import CALLS, LeftCalls, Said
-from rpc_magic.worker.spool import Place, Spool
+from rpc_magic.worker.leftcalls import CALLS
+from rpc_magic.worker.spool import Spool
 
 __all__ = ["Line"]
 
 _PIECE = 1 << 22
 """Characters of text that leave in one message."""
-
-
-class _Entry:
-    """A message that the client has not acknowledged; a mark has `dropped`, the bytes it stands for."""
-
-    __slots__ = ("buffers", "call", "dropped", "encoded", "is_end", "is_output", "number", "place")
-
-    def __init__(
-        self, number: int, call: int, encoded: bytes, buffers: Sequence[Buffer], *, is_output: bool
-    ) -> None:
-        self.number, self.call, self.encoded, self.buffers = number, call, encoded, buffers
-        self.is_output, self.is_end = is_output, False
-        self.place: Place | None = None
-        self.dropped = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes in memory."""
-        return len(self.encoded) + sum(map(len, self.buffers))
 
 
 class Line:
@@ -75,19 +55,14 @@ class Line:
     def __init__(
         self, spool: Spool, chunks: Chunks, settings: WorkerSettings, on_lost: Callable[[DataChannel], None]
     ) -> None:
-        self._spool, self._chunks, self._settings, self._on_lost = spool, chunks, settings, on_lost
+        self._chunks, self._on_lost = chunks, on_lost
         self._lock = threading.Lock()
-        self._kept: deque[_Entry] = deque()
-        self._tail: deque[_Entry] = deque()  # after `_kept`, once the spool is full
-        self._tail_bytes = 0
-        self._rest: deque[_Entry] = deque()  # has to be sent before anything new
-        self._live: _Entry | None = None  # refers to objects of the session
-        self._number = 0
+        self._backlog = Backlog(spool, settings)
+        self.calls = self._backlog.calls
         self._client = b""
         self._last: DataChannel | None = None  # of this client
         self.channel: DataChannel | None = None
         self._is_far = False
-        self.calls = LeftCalls(settings.last_output)
 
     # ------------------------------------------------------------ connections
 
@@ -106,22 +81,15 @@ class Line:
         last = self._last.last_seq if is_known and self._last is not None else 0
         channel = DataChannel(sock, self._chunks, last)
         with self._lock:
-            self._fold_tail()
             if is_known:
-                self._drop(resume - 1)
+                self._backlog.resume(resume - 1)
             else:
-                for entry in self._kept:
-                    self._to_spool(entry)
-                self._live = None
-                self._release(self.calls.leave(list(self._kept)))
-                self._kept.clear()
-                self._number = 0
+                self._backlog.begin_anew()
             self._client, self._last, self.channel = client, channel, channel
-            self._rest = deque(self._kept)
             channel.is_far = self._is_far and is_known
             if resume:
                 self._hand_over(channel, 0, messages.encode(messages.Resumed(is_known)), (), 0, 0)
-        if self._rest:
+        if self._backlog.rest:
             threading.Thread(
                 target=self._catch_up, args=(channel,), name="rpc_magic replay", daemon=True
             ).start()
@@ -130,7 +98,7 @@ class Line:
 
     def _warn(self) -> None:
         """Tell the client that is there again what it could not be kept for."""
-        trouble, self._spool.trouble = self._spool.trouble, ""
+        trouble = self._backlog.take_trouble()
         if trouble:
             text = (
                 f"rpc_magic: the session's spool file cannot be written there: {trouble}. What came while no client "
@@ -148,22 +116,22 @@ class Line:
     def _lose(self, channel: DataChannel) -> None:
         if self.channel is channel:
             self.channel = None
-            self._rest.clear()
-            for entry in self._kept:
-                self._to_spool(entry)
+            self._backlog.rest.clear()
+            self._backlog.to_spool()
             self._on_lost(channel)
 
     def _catch_up(self, channel: DataChannel) -> None:
         """Send what the client lacks, and what comes meanwhile."""
+        backlog = self._backlog
         while True:
             with self._lock:
-                if self.channel is not channel or not self._rest:
+                if self.channel is not channel or not backlog.rest:
                     return
-                entry = self._rest[0]
-                encoded, buffers = self._content(entry)
+                entry = backlog.rest[0]
+                encoded, buffers = backlog.content(entry)
                 is_sent = self._hand_over(channel, entry.call, encoded, buffers, 0, entry.number)
-                if self._rest:
-                    self._rest.popleft()
+                if backlog.rest:
+                    backlog.rest.popleft()
             if not is_sent:
                 self._flush(channel)
 
@@ -188,10 +156,11 @@ class Line:
             channel = self.channel
             number = self.calls.outside(call)
             if number is None:
-                self._leave(call, encoded, owned, is_output=is_output)
+                self._backlog.leave(call, encoded, owned, is_output=is_output)
                 return
-            entry = self._keep(number, encoded, owned, is_output=is_output)
-            if channel is None or self._rest:
+            is_open = channel is not None and not self._backlog.rest
+            entry = self._backlog.keep(number, encoded, owned, is_output=is_output, is_sent=is_open)
+            if channel is None or not is_open:
                 return
             is_sent = self._hand_over(channel, number, encoded, owned, 0, entry.number)
         if not is_sent:
@@ -205,7 +174,7 @@ class Line:
         for buffer in buffers:
             if len(buffer) >= LARGE:
                 channel, number = self.channel, self.calls.outside(call)
-                if channel is not None and number is not None and not self._rest:
+                if channel is not None and number is not None and not self._backlog.rest:
                     self._end_in_chunks(channel, call, number, encoded, buffers, read)
                     return
                 break
@@ -254,16 +223,17 @@ class Line:
                 return False
             number = self.calls.outside(call)
             if number is None:
-                self._leave(call, encoded, buffers, is_output=False, is_end=True)
+                self._backlog.leave(call, encoded, buffers, is_output=False, is_end=True)
                 return True
-            entry = self._keep(number, encoded, buffers, is_output=False)
+            is_open = channel is not None and not self._backlog.rest
+            entry = self._backlog.keep(number, encoded, buffers, is_output=False, is_sent=is_open)
             entry.is_end = True
-            if channel is None or self._rest:
+            if channel is None or not is_open:
                 return True
             is_sent = self._hand_over(channel, number, encoded, rest, transfer, entry.number)
             for buffer in buffers:
                 if type(buffer) is not bytes:
-                    self._live = entry
+                    self._backlog.live = entry
                     break
         if not is_sent:
             self._flush(channel)
@@ -271,10 +241,10 @@ class Line:
 
     def acknowledge(self, number: int) -> None:
         """The client has received everything up to this number."""
-        kept = self._kept
+        kept = self._backlog.kept
         if kept and kept[0].number <= number:
             with self._lock:
-                self._drop(number)
+                self._backlog.drop(number)
 
     def open(self, call: int, request: messages.Message) -> int:
         """Whoever reads: the client has sent a request; return the number of its call in the session."""
@@ -288,22 +258,17 @@ class Line:
     def follow(self, call: int, number: int) -> bool:
         """Whoever reads: give the client's `call` what a call says whose client has gone; False when there is none."""
         with self._lock:
-            left = self.calls.follow(number, call)
-            if left is None:
+            said = self._backlog.follow(call, number)
+            if said is None:
                 return False
-            said, dropped = left.kept.take()
-            if dropped:
-                mark = _Entry(0, call, b"", (), is_output=False)
-                mark.dropped = dropped
-                said.insert(0, mark)
             for one in said:
-                assert isinstance(one, _Entry)
-                encoded, buffers = self._content(one)
-                self._release([one])
-                entry = self._keep(call, encoded, buffers, is_output=one.is_output)
+                is_open = self.channel is not None and not self._backlog.rest
+                entry = self._backlog.keep(
+                    call, one.encoded, one.buffers, is_output=one.is_output, is_sent=is_open
+                )
                 entry.is_end = one.is_end
-                if self.channel is not None and not self._rest:
-                    self._hand_over(self.channel, call, encoded, buffers, 0, entry.number)
+                if self.channel is not None and is_open:
+                    self._hand_over(self.channel, call, one.encoded, one.buffers, 0, entry.number)
             channel = self.channel
         if channel is not None:
             self._flush(channel)
@@ -311,15 +276,9 @@ class Line:
 
     def settle(self) -> None:
         """Before user code runs: let nothing that is kept refer to what it may change."""
-        if self._live is not None:
+        if self._backlog.live is not None:
             with self._lock:
-                entry, self._live = self._live, None
-                if entry is None or entry.place is not None:
-                    return
-                if entry.size > self._settings.unacknowledged:
-                    self._to_spool(entry)
-                else:
-                    entry.buffers = [bytes(buffer) for buffer in entry.buffers]
+                self._backlog.settle()
 
     # ------------------------------------------------------------ inside, the lock is held
 
@@ -345,95 +304,3 @@ class Line:
             channel.flush_all()
         except (OSError, ValueError):
             self.lose(channel)
-
-    def _keep(self, call: int, encoded: bytes, buffers: Sequence[Buffer], *, is_output: bool) -> _Entry:
-        number = self._number = self._number + 1
-        entry = _Entry(number, call, encoded, buffers, is_output=is_output)
-        if self.channel is not None and not self._rest:  # most messages
-            self._kept.append(entry)
-            return entry
-        if not self._tail and self._to_spool(entry):
-            self._kept.append(entry)
-        else:
-            self._keep_last(entry)
-        if self._rest:
-            self._rest.append(entry)
-        return entry
-
-    def _to_spool(self, entry: _Entry) -> bool:
-        """Move a message to the spool; False when that is full. It then stays in memory, and is the line's own."""
-        if entry.place is not None or entry.dropped:
-            return True
-        entry.place = self._spool.write(
-            entry.call, entry.number, entry.encoded, entry.buffers, is_output=entry.is_output
-        )
-        if entry.place is not None:
-            entry.encoded, entry.buffers = b"", ()
-        else:
-            entry.buffers = [bytes(buffer) for buffer in entry.buffers]
-        return entry.place is not None
-
-    def _keep_last(self, entry: _Entry) -> None:
-        """Keep a message though the spool is full: of the output, only the last."""
-        if not entry.is_output:
-            self._to_spool(entry)
-        self._tail.append(entry)
-        self._tail_bytes += entry.size
-        while self._tail_bytes > self._settings.last_output and len(self._tail) > 1:
-            first = self._tail.popleft()
-            self._tail_bytes -= first.size
-            if first.is_output:
-                self._mark(first)
-            else:
-                self._kept.append(first)
-
-    def _mark(self, gone: _Entry) -> None:
-        mark = self._kept[-1] if self._kept else None
-        if mark is None or not mark.dropped or mark.call != gone.call:
-            mark = _Entry(gone.number, gone.call, b"", (), is_output=False)
-            self._kept.append(mark)
-        mark.number = gone.number
-        mark.dropped += gone.size
-
-    def _fold_tail(self) -> None:
-        self._kept.extend(self._tail)
-        self._tail.clear()
-        self._tail_bytes = 0
-
-    def _content(self, entry: _Entry) -> tuple[bytes, Sequence[Buffer]]:
-        if entry.dropped:
-            text = f"\n[{entry.dropped:,} bytes of output were dropped here while no client was connected]\n"
-            return messages.encode(messages.Stream("stderr", text)), ()
-        if entry.place is None:
-            return entry.encoded, entry.buffers
-        frame = self._spool.read(entry.place)
-        return frame.message, frame.buffers
-
-    def _drop(self, number: int) -> None:
-        for entries in (self._kept, self._tail):
-            while entries and entries[0].number <= number:
-                entry = entries.popleft()
-                if entry is self._live:
-                    self._live = None
-                if not entry.is_end:
-                    self._release(self.calls.note_received(entry))
-                    continue
-                if unused := self.calls.close(entry.call):
-                    self._release(unused)
-                if entry.place is not None:
-                    self._spool.release()
-
-    def _release(self, unused: Sequence[Said]) -> None:
-        for said in unused:
-            assert isinstance(said, _Entry)
-            if said.place is not None:
-                self._spool.release()
-
-    def _leave(
-        self, call: int, encoded: bytes, buffers: Sequence[Buffer], *, is_output: bool, is_end: bool = False
-    ) -> None:
-        """Keep what a call says whose client has gone."""
-        entry = _Entry(0, call, encoded, buffers, is_output=is_output)
-        entry.is_end = is_end
-        self._to_spool(entry)
-        self._release(self.calls.say(call, entry))

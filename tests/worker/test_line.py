@@ -96,10 +96,10 @@ def test_while_the_client_is_there(client: Client) -> None:
     assert not client.connect()
     for n in range(5):
         say(client, str(n))
-    assert len(client.line._kept) == 5
+    assert len(client.line._backlog.kept) == 5
     client.read(5)
     assert [number for number, *_ in client.taken] == [1, 2, 3, 4, 5]
-    assert not client.line._kept
+    assert not client.line._backlog.kept
     assert not client.spool.exists()
 
 
@@ -184,7 +184,7 @@ def test_values_are_copied_only_when_they_have_to_be(client: Client) -> None:
     client.connect()
     value = bytearray(b"x" * 100_000)
     client.line.end(client.line.calls.inside(1), messages.Returned(), [value], lambda: None)
-    assert client.line._kept[0].buffers[0] is value
+    assert client.line._backlog.kept[0].buffers[0] is value
     client.line.settle()
     value[:] = b"y" * 100_000
     client.cut()

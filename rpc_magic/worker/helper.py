@@ -119,9 +119,9 @@ class Helper:
                 else:
                     self._worker.adopt(sock, client, resume)
             case internal.Drained():
-                self._worker.show_drained(message)
+                self._worker.descriptors.show(message)
             case internal.Synced(number):
-                self._worker.synced(number)
+                self._worker.descriptors.synced(number)
             case internal.EngineForked(pids):
                 self._engine.forked(pids, descriptors)
             case _:

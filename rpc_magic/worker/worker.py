@@ -13,12 +13,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import ctypes
 import itertools
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -32,33 +30,22 @@ from rpc_magic.wire.chunks import LARGE
 from rpc_magic.wire.frames import Frame
 from rpc_magic.worker.comms import Comms
 from rpc_magic.worker.datachannel import Chunks, DataChannel
+from rpc_magic.worker.descriptors import Descriptors
 from rpc_magic.worker.helper import Helper
 from rpc_magic.worker.interrupts import InterruptGate
 from rpc_magic.worker.line import Line
 from rpc_magic.worker.modules import UserModules
 from rpc_magic.worker.output import Outputs
+from rpc_magic.worker.prompts import Prompts
 from rpc_magic.worker.questions import Questions
 from rpc_magic.worker.session import Answer, Session
 from rpc_magic.worker.shell import make_shell
 from rpc_magic.worker.spool import Spool
 from rpc_magic.worker.statuspage import StatusPage
-from rpc_magic.worker.system import waiting_bytes
+from rpc_magic.worker.waiting import CANCELLED, Waiting
 
 __all__ = ["Worker", "run_worker"]
 
-_SYNC_SECONDS = 2.0
-_LIBC = ctypes.CDLL(None)
-_WHY = "cancelled before it began"
-_CANCELLED = messages.Failed(
-    # Made beforehand: whoever reads must not render a traceback, which imports, and an import may wait for the client.
-    messages.ErrorRecord(
-        "interrupt",
-        "KeyboardInterrupt",
-        _WHY,
-        f"KeyboardInterrupt: {_WHY}\n",
-        (f"KeyboardInterrupt: {_WHY}",),
-    )
-)
 _AT_ANY_TIME = frozenset(
     {
         messages.AllNamed,
@@ -73,9 +60,6 @@ _AT_ANY_TIME = frozenset(
         messages.Follow,
     }
 )
-_WITHOUT_ANSWER = frozenset(
-    {messages.DefineFunction, messages.Configure, messages.ModulesChanged, messages.Libraries}
-)
 
 
 class Worker:
@@ -88,6 +72,9 @@ class Worker:
         page: the status page.
         folder: where files that the client sends are kept.
         spool: file for what the client has not received.
+
+    Attributes:
+        descriptors: shows what is written to file descriptors 1 and 2.
     """
 
     def __init__(
@@ -100,30 +87,25 @@ class Worker:
         spool: Path,
     ) -> None:
         self._page = page
-        self._own = own
         self._loop = asyncio.new_event_loop()
         self._context = contextvars.copy_context()  # what a call sets in it, the next one finds
         settings = WorkerSettings(message=request.payload, calls=request.calls, spool=request.output)
         self._settings = settings
         self._line = Line(Spool(spool, settings.spool), Chunks(settings), settings, self._release)
         self._lost_at = 0.0
-        self._queue: deque[tuple[int, messages.Request, list[memoryview]]] = deque()
+        self._queue = Waiting()
         self._task: asyncio.Task[None] | None = None
         self._runs = itertools.count(1)
         self._running = self._current = 0
-        self._answers: dict[int, deque[messages.InputReply]] = {}
-        self._answered = threading.Condition()
-        self._seen_drained = 0
-        self._syncs = itertools.count(1)
-        self._synced = threading.Event()
-        self._synced_number = 0
         self._gate = InterruptGate()
         self._gate.is_wanted = page.is_interrupt_wanted
-        self._outputs = Outputs(self._line.send, self._ask)
+        self._prompts = Prompts(self._line.send)
+        self._outputs = Outputs(self._line.send, self._prompts.ask)
         self._outputs.install()
         self._shell = make_shell(self._outputs, self._gate)
         self._shell.context = self._context
-        self._outputs.sync = self._sync_descriptors
+        self.descriptors = Descriptors(own, page, self._outputs)
+        self._outputs.sync = self.descriptors.sync
         self._comms: Comms = self._shell.comms
         self._taking = threading.Lock()
         self._taker = 0  # the thread that holds it
@@ -242,9 +224,7 @@ class Worker:
             return True
         match request:
             case messages.InputReply():
-                with self._answered:
-                    self._answers.setdefault(self._line.calls.inside(frame.call), deque()).append(request)
-                    self._answered.notify_all()
+                self._prompts.take(self._line.calls.inside(frame.call), request)
             case messages.CommMessage():
                 self._loop.call_soon_threadsafe(self._comms.handle, request, frame.buffers)
             case messages.ModuleFound():
@@ -269,21 +249,14 @@ class Worker:
 
     def _refuse(self, call: int, request: messages.Request) -> bool:
         """The queue is full: refuse a request; False for one that has no answer, of which a few more may come."""
-        waiting, limit = len(self._queue), self._settings.calls
-        if type(request) in _WITHOUT_ANSWER:
-            if waiting >= 2 * limit:
-                raise ProtocolError("more requests wait than a session takes")
-            return False
-        full = messages.OverLimit("the queue of the session", waiting + 1, limit, "calls", "calls")
-        self._line.send(self._line.open(call, request), full)
-        return True
+        refusal = self._queue.refusal(request, self._settings.calls)
+        if refusal is not None:
+            self._line.send(self._line.open(call, request), refusal)
+        return refusal is not None
 
     def _cancel(self, call: int) -> None:
-        for entry in list(self._queue):
-            if entry[0] == call and not isinstance(entry[1], messages.DefineFunction):
-                with contextlib.suppress(ValueError):
-                    self._queue.remove(entry)
-                    self._line.send(call, _CANCELLED)
+        if self._queue.take_back(call):
+            self._line.send(call, CANCELLED)
 
     # ------------------------------------------------------------ running requests (main thread)
 
@@ -341,7 +314,7 @@ class Worker:
         return self._line.calls.on_page(self._current)
 
     def _end(self, call: int, answer: Answer | None) -> None:
-        self._sync_descriptors()
+        self.descriptors.sync()
         self._outputs.end(call)
         self._gate.in_call = False
         self._page.end()
@@ -352,21 +325,6 @@ class Worker:
                 self._line.send(call, messages.Libraries(versions))
             self._line.end(call, *answer, self.read)
 
-    def _sync_descriptors(self) -> None:
-        """Wait until what the call has written to file descriptors 1 and 2 is sent."""
-        _LIBC.fflush(None)
-        if self._page.drained() == self._seen_drained and not waiting_bytes(1) and not waiting_bytes(2):
-            return
-        number = next(self._syncs)
-        self._synced.clear()
-        self._seen_drained = self._page.drained()
-        with contextlib.suppress(OSError):
-            self._own.send(internal.SyncOutput(number))
-            while self._synced_number < number and self._synced.wait(_SYNC_SECONDS):
-                self._synced.clear()
-        self._outputs.flush()
-        self._seen_drained = self._page.drained()
-
     def resolve_for_engine(self, session: str, key: str) -> Answer:
         """Engine thread: return a value of the session for one of the engine's processes; or where a module is."""
         try:
@@ -375,39 +333,9 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - whatever it is, the task fails with it
             return self._session.failure(error)
 
-    def synced(self, number: int) -> None:
-        """Helper thread: all descriptor output up to `number` has been shown."""
-        self._synced_number = number
-        self._synced.set()
-
     def wake_queue(self) -> None:
         """Helper thread: requests have been queued."""
         self._loop.call_soon_threadsafe(self.run_queue)
-
-    # ------------------------------------------------------------ output (any thread)
-
-    def show_drained(self, message: internal.Drained) -> None:
-        """Helper thread: show what was written to a file descriptor."""
-        name = "stdout" if message.fd == 1 else "stderr"
-        if message.dropped:
-            self._outputs.write(name, f"\n[{message.dropped:,} bytes dropped]\n")
-        self._outputs.write(name, message.data.decode("utf-8", "replace"))
-
-    def _ask(self, call: int, prompt: str, password: bool) -> str:
-        """Ask the user for a line; interruptible."""
-        with self._answered:
-            answers = self._answers[call] = deque()
-        self._line.send(call, messages.InputRequest(prompt, password))
-        try:
-            with self._answered:
-                while not answers:
-                    self._answered.wait()
-                reply = answers.popleft()
-        finally:
-            self._answers.pop(call, None)
-        if reply.error:
-            raise EOFError(reply.error)
-        return reply.text
 
 
 def run_worker(request: internal.Fork, link: int, own: int, page: int, folder: Path, spool: Path) -> None:

@@ -29,7 +29,7 @@ def main() -> int:
         print("usage: rpc-magic serve --help", file=sys.stderr)  # noqa: T201 - a program's own words
         return 2
     keeper = _start_keeper() if '"sessions":true' in sys.argv[1] else None
-    from rpc_magic.server.supervisor import run
+    from rpc_magic.server.starting import run
 
     return run(sys.argv[1], keeper, _start_keeper)
 

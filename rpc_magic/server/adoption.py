@@ -17,10 +17,11 @@ from pathlib import Path
 
 from rpc_magic.errors import ProtocolError
 from rpc_magic.runtime.folders import runtime_folder, socket_path
+from rpc_magic.runtime.launch import SupervisorConfig
 from rpc_magic.transport.packets import PacketSocket, close_all
 from rpc_magic.wire import internal
 
-__all__ = ["TakenKeeper", "find_keepers", "station"]
+__all__ = ["TakenKeeper", "find_keepers", "identity", "station"]
 
 log = logging.getLogger("rpc_magic.server")
 
@@ -52,6 +53,11 @@ class TakenKeeper:
 def _pattern(identity: str) -> Path:
     digest = hashlib.sha256(f"{runtime_folder()}\0{identity}".encode()).hexdigest()[:16]
     return socket_path(f"keeper-{digest}")
+
+
+def identity(config: SupervisorConfig, url: str) -> str:
+    """Return by what a later supervisor is known to be the same server; `url` is where this one listens."""
+    return config.name or url
 
 
 def station(identity: str, pid: int) -> str:

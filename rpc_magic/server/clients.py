@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rpc_magic.errors import ProtocolError
-from rpc_magic.server.sessions import Session, SessionError, SessionTable
+from rpc_magic.server.session import Session, SessionError
+from rpc_magic.server.sessions import SessionTable
 from rpc_magic.settings import CONTROL_LIMITS, ServerSettings
 from rpc_magic.wire import control
 from rpc_magic.wire.frames import FrameReader, encode_frame

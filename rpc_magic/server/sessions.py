@@ -1,16 +1,4 @@
-"""The server's sessions: who holds them, what they do, and when they end.
-
-One session is one worker process. Its state changes only here:
-
-====================  ====================================================
-state                 means
-====================  ====================================================
-starting              the keeper has been asked for a worker
-alive                 the worker is there
-ending                the worker has been told to end
-ended                 the worker is gone (the session leaves the table)
-====================  ====================================================
-"""
+"""The server's sessions: who holds them, what they do, and when they end."""
 
 from __future__ import annotations
 
@@ -19,84 +7,24 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from struct import Struct
-from typing import Protocol
 
 import psutil
 
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.server.adoption import TakenKeeper
-from rpc_magic.server.keeperlink import KeeperLink, WorkerHandle
 from rpc_magic.server.keepers import Keepers
+from rpc_magic.server.session import Holder, Session, SessionError
 from rpc_magic.settings import ServerSettings
 from rpc_magic.wire import control, internal
 from rpc_magic.wire.handshake import Role
 
-__all__ = ["Holder", "Session", "SessionError", "SessionTable"]
+__all__ = ["SessionTable"]
 
 _REMEMBERED = 256
 """Sessions of which it is known how they ended, for clients that were not connected then."""
 
 _LOOK_SECONDS, _IDLE_LOOKS = 0.05, 3
 """Between two looks whether calls run, and how many in a row must find none."""
-
-_WORD = Struct("=Q")
-_MOMENT = Struct("=d")
-
-
-class Holder(Protocol):
-    """A client's control connection, as a session knows it."""
-
-    client_id: bytes
-    process: bytes
-    title: str
-    heard: float
-
-    def say(self, message: control.Control) -> None:
-        """Send a message."""
-
-    def close(self) -> None:
-        """End the connection once what was said has left."""
-
-
-class SessionError(RpcMagicError):
-    """A session cannot be had; `answer` is what the client is told."""
-
-    def __init__(self, answer: control.NotAttached) -> None:
-        self.answer = answer
-        super().__init__(answer.reason)
-
-
-@dataclass(slots=True, eq=False)
-class Session:
-    """One session; times are CLOCK_MONOTONIC seconds."""
-
-    name: str
-    is_private: bool
-    ticket: bytes
-    began: float
-    state: str = "starting"
-    worker: WorkerHandle | None = None
-    keeper: KeeperLink | None = None
-    holder: Holder | None = None
-    held_since: float = 0.0
-    left_at: float = 0.0
-    interrupted: tuple[int, float] = (0, 0.0)  # the call that was interrupted last, and when first
-    end_reason: str = ""  # why a client has ended it
-    client_id: bytes = b""
-    title: str = ""
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def running_call(self) -> tuple[int, float]:
-        """The call that runs (0 for none) and since when, read from the worker's status page."""
-        if self.worker is None:
-            return 0, 0.0
-        page = self.worker.page
-        return _WORD.unpack_from(page, internal.CURRENT_AT)[0], _MOMENT.unpack_from(page, internal.BEGAN_AT)[
-            0
-        ]
 
 
 class SessionTable:

@@ -4,7 +4,7 @@
 
     RpcMagicError
     ├── ConnectError                no server there, or it would not have us
-    │   ├── AuthenticationError     the token was refused, or the server could not prove that it knows it
+    │   ├── AuthenticationError     token or certificate is not the one that is known
     │   │   └── TokenMissingError   no token is known for the server
     │   └── SessionInUseError       another client holds the session
     ├── ConnectionLostError         the connection broke while something was under way
@@ -28,7 +28,7 @@ and what to do next.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 __all__ = [
     "AuthenticationError",
@@ -83,7 +83,17 @@ class ConnectError(RpcMagicError):
 
 
 class AuthenticationError(ConnectError):
-    """The token was refused, or the server could not prove that it knows the token."""
+    """Client and server do not know the same token, or the server's certificate is another one than is known.
+
+    Attributes:
+        fault: which of the two does not fit.
+    """
+
+    def __init__(
+        self, url: str, reason: str, hint: str = "", *, fault: Literal["token", "certificate"] = "token"
+    ) -> None:
+        self.fault = fault
+        super().__init__(url, reason, hint)
 
 
 class TokenMissingError(AuthenticationError):

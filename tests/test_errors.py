@@ -18,7 +18,10 @@ EXAMPLES: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
         ("h:1", "nobody answers", "Start it."),
         {"url": "h:1", "reason": "nobody answers", "hint": "Start it."},
     ),
-    "AuthenticationError": (("h:1", "no", "Do."), {"url": "h:1", "reason": "no", "hint": "Do."}),
+    "AuthenticationError": (
+        ("h:1", "no", "Do."),
+        {"url": "h:1", "reason": "no", "hint": "Do.", "fault": "token"},
+    ),
     "TokenMissingError": (("h:1",), {"url": "h:1"}),
     "SessionInUseError": (
         ("h:1", "s", "ann@host, process 5", 61.2),

@@ -7,8 +7,9 @@ import datetime as dt
 import secrets
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
+from rpc_magic.cli.tables import as_table
 from rpc_magic.client.controlling import ControlLink
 from rpc_magic.client.dialing import dial
 from rpc_magic.client.locating import locate
@@ -50,17 +51,9 @@ def _rows(record: records.ServerRecord) -> Iterator[tuple[str, ...]]:
     sessions = ask_sessions(record)
     for one in sessions:
         age = str(dt.timedelta(seconds=int(one.age)))
-        yield record.name, record.url, one.name, one.state, str(one.pid), age, one.client or "-"
+        yield record.name, record.url, one.name, one.state, str(one.pid), age, one.client
     if not sessions:
-        yield record.name, record.url, "-", "-", "-", "-", "-"
-
-
-def _lines(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Align the columns."""
-    table = list(rows)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield record.name, record.url, "", "", "", "", ""
 
 
 def run(_: argparse.Namespace) -> int:
@@ -77,5 +70,5 @@ def run(_: argparse.Namespace) -> int:
         except RpcMagicError as error:
             print(f"rpc-magic: {record.name}: {error}", file=sys.stderr)
             status = 1
-    print("\n".join(_lines(rows)))
+    print(as_table(rows))
     return status

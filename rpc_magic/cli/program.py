@@ -25,6 +25,7 @@ examples:
   rpc-magic serve --port 0                    the same on a free port
   rpc-magic sessions                          which servers run on this machine, and their sessions
   rpc-magic token lab                         where the token of the server named lab is
+  rpc-magic known                             which servers on other machines are remembered
 """
 _SERVE_EXAMPLES = """\
 examples:
@@ -42,6 +43,12 @@ examples:
   rpc-magic token lab --show                  print it, to be typed elsewhere
   rpc-magic token lab --rotate                replace it; the one before is good for another day
   rpc-magic token lab --rotate --keep 0       replace it at once, as when somebody has seen it
+"""
+_KNOWN_EXAMPLES = """\
+examples:
+  rpc-magic known                             all of them, with the fingerprints of their certificates
+  rpc-magic known --forget lab                forget the one named lab, as when it was given a new key
+  rpc-magic known --forget lab.example:8000   forget the one at an address
 """
 _DEMO_EXAMPLES = """\
 examples:
@@ -106,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     sessions = commands.add_parser("sessions", help="list this machine's servers and their sessions")
     sessions.set_defaults(module="listing")
     _add_token(commands)
+    _add_known(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(module="versions")
     return parser
@@ -221,6 +229,21 @@ def _add_token(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="how long the one before is good as well (default: a day)",
     )
     add("--token-file", default="", metavar="F", help="the file, for a server that was started with one")
+
+
+def _add_known(commands: argparse._SubParsersAction[_Parser]) -> None:
+    known = commands.add_parser(
+        "known",
+        help="list the servers on other machines that are remembered, or forget one",
+        description="The servers that were connected to by TLS. One whose certificate has changed is refused.",
+        epilog=_KNOWN_EXAMPLES,
+    )
+    known.set_defaults(module="knowing")
+    known.add_argument(
+        "--forget",
+        metavar="NAME-OR-ADDRESS",
+        help="forget a server, with the token that was kept for it; the next connection is as the first one",
+    )
 
 
 def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:

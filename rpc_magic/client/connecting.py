@@ -84,7 +84,7 @@ def connect(
     try:
         attachment = attach()
     except AuthenticationError as error:
-        if not place.token_file or "token" not in error.reason:
+        if not place.token_file or error.fault != "token":
             raise
         hint = f"The token was read from {place.token_file}. {error.hint}"
         raise AuthenticationError(error.url, error.reason, hint) from None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import ssl
 import time
 
 from rpc_magic.errors import AuthenticationError, ConnectError, ProtocolError
-from rpc_magic.runtime.addresses import Address, is_loopback
+from rpc_magic.runtime import known
+from rpc_magic.runtime.addresses import Address, is_loopback, parse_address
 from rpc_magic.transport.keepalive import keep_alive
 from rpc_magic.transport.pump import start_pump
 from rpc_magic.transport.tls import TlsEnd, client_context
@@ -49,7 +51,7 @@ def dial(
         resume: number of the frame that is due, on a connection that resumes an earlier one; else 0.
 
     Raises:
-        AuthenticationError: either side could not prove the token.
+        AuthenticationError: either side could not prove the token, or the certificate is not the one that is known.
         ConnectError: anything else.
     """
     url = address.url
@@ -158,13 +160,22 @@ def _secure(sock: socket.socket, address: Address, deadline: float) -> tuple[soc
     tls = _shake_hands(sock, deadline)
     binding = tls.peer_hash()
     if address.fingerprint and binding.hex() != address.fingerprint:
-        raise AuthenticationError(
-            address.url,
-            f"its certificate is not the one that is known, its fingerprint is {binding.hex()}",
-            "If the server was given a new key, use the URL that it prints now; if not, somebody else has answered "
-            "in its place.",
-        )
+        raise _another_certificate(address, binding.hex())
     return start_pump(tls, sock), binding
+
+
+def _another_certificate(address: Address, found: str) -> AuthenticationError:
+    """Return the error for a certificate that is not the one that the URL states, or that is remembered."""
+    remembered = known.by_address(address)
+    way = "use the URL that it prints now"
+    if remembered is not None and parse_address(remembered.url).fingerprint == address.fingerprint:
+        way += f", or forget the old one with: rpc-magic known --forget {shlex.quote(address.place)}"
+    return AuthenticationError(
+        address.url,
+        f"its certificate is not the one that is known, its fingerprint is {found}",
+        "Unless the server was given a new key, somebody else has answered in its place. If it was, " + way,
+        fault="certificate",
+    )
 
 
 def _shake_hands(sock: socket.socket, deadline: float) -> TlsEnd:

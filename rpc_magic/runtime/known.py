@@ -11,13 +11,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from rpc_magic.runtime.addresses import Address, parse_address
+from rpc_magic.runtime.addresses import Address, is_address, parse_address
 from rpc_magic.runtime.folders import private_folder, state_folder
 from rpc_magic.runtime.privatefiles import writing
 from rpc_magic.runtime.records import is_name
 from rpc_magic.runtime.tokens import write_token
 
-__all__ = ["KnownServer", "all_known", "by_address", "by_name", "keep_token", "remember"]
+__all__ = ["KnownServer", "all_known", "by_address", "by_name", "forget", "keep_token", "remember"]
 
 
 class KnownServer(msgspec.Struct, frozen=True):
@@ -96,12 +96,40 @@ def remember(address: Address, *, wanted: str, told: str, token_file: str) -> No
     _write(_path(address), server)
 
 
+def forget(name_or_address: str) -> list[KnownServer]:
+    """Forget a server, and the token that was kept for it; return what was known, several where an address has them.
+
+    Args:
+        name_or_address: its name, or where it is: ``host:8000`` or its URL, whatever fingerprint that states.
+
+    Raises:
+        ConnectError: this can be neither.
+        OSError: it cannot be removed.
+    """
+    if is_address(name_or_address):
+        text = name_or_address if "://" in name_or_address else f"rpc://{name_or_address}"
+        place = _here(parse_address(text))
+        gone = [server for server in all_known() if _here(parse_address(server.url)) == place]
+    else:
+        gone = [server for server in all_known() if server.name and server.name == name_or_address]
+    for server in gone:
+        path = _path(parse_address(server.url))
+        path.with_suffix(".token").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+    return gone
+
+
+def _here(address: Address) -> str:
+    """Return host and port, with one spelling for this machine."""
+    return address._replace(host="127.0.0.1").place if address.host == "localhost" else address.place
+
+
 def keep_token(address: Address, token: bytes) -> Path:
     """Write a token that was typed to a file of the user's alone; return its path.
 
     Raises:
         OSError: it cannot be written.
     """
-    path = private_folder(_folder()) / f"{_path(address).stem}.token"
+    path = private_folder(_folder()) / _path(address).with_suffix(".token").name
     write_token(path, token)
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from live import served
 
 import rpc_magic
 from rpc_magic import errors
-from rpc_magic.runtime import launch
+from rpc_magic.cli import main
+from rpc_magic.runtime import known, launch
+from rpc_magic.runtime.addresses import parse_address
 
 
 @pytest.fixture
@@ -77,11 +80,36 @@ def test_a_changed_fingerprint(abroad, tmp_path, monkeypatch):
     with served(url=place(url), name="gpu") as another:
         monkeypatch.setenv("RPC_MAGIC_RUNTIME_DIR", str(tmp_path / "client"))
         assert another != url
-        for known in ("lab", place(url), url):
-            with pytest.raises(errors.AuthenticationError, match=r"not the one that is known.*prints now"):
-                rpc_magic.connect(known, token_file=token)
+        for name in ("lab", place(url), url):
+            with pytest.raises(
+                errors.AuthenticationError, match=r"not the one that is known.*prints now"
+            ) as caught:
+                rpc_magic.connect(name, token_file=token)
+            assert caught.value.fault == "certificate"
+            assert "The token was read from" not in str(caught.value)
         assert is_well(another) == "lab"
         assert is_well("lab") == "lab"
+
+
+def test_forgetting_a_changed_server(abroad, tmp_path, capsys):
+    """The error names the command that forgets the server; after it, its address is connected to as at first."""
+    url, token = abroad
+    host = place(url).removeprefix("rpc://")
+    old = known.KnownServer(f"rpc://{host}/?fp={'0' * 64}", "lab", str(token))
+    known.remember(parse_address(old.url), wanted="lab", told="", token_file=old.token_file)
+    for name in ("lab", place(url)):
+        with pytest.raises(errors.AuthenticationError) as caught:
+            rpc_magic.connect(name)
+        command = str(caught.value).rpartition("with: ")[2]
+        assert command == f"rpc-magic known --forget {host}"
+    with pytest.raises(errors.AuthenticationError) as caught:  # here forgetting is of no use
+        rpc_magic.connect(f"rpc://{host}/?fp={'1' * 64}")
+    assert str(caught.value).endswith("use the URL that it prints now")
+    assert main(shlex.split(command)[1:]) == 0
+    with pytest.raises(errors.TokenMissingError):
+        rpc_magic.connect(place(url))
+    assert is_well(place(url), token_file=token, name="lab") == "lab"
+    assert is_well("lab") == "lab"
 
 
 def test_a_server_of_this_machine_that_uses_tls(runtime_dir):

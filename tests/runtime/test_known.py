@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rpc_magic.errors import ConnectError
 from rpc_magic.runtime import known
 from rpc_magic.runtime.addresses import Address
 from rpc_magic.runtime.tokens import new_token, read_token
@@ -69,6 +70,24 @@ def test_names_that_are_none(name: str) -> None:
     """What cannot name a server is not noted as one, whoever said it."""
     note(at("a"), wanted=name, told=name)
     assert known.by_address(at("a")).name == ""
+
+
+def test_forgetting() -> None:
+    """By its name, and by its address in every spelling; a URL's fingerprint need not be the known one."""
+    for spelling in (
+        "lab",
+        "127.0.0.1:8000",
+        "localhost:8000",
+        "rpc://127.0.0.1:8000/",
+        at("127.0.0.1", "cd").url,
+    ):
+        note(at("127.0.0.1"), wanted="lab")
+        note(at("b"), told="")
+        assert known.forget(spelling) == [known.KnownServer(at("127.0.0.1").url, "lab")]
+        assert known.all_known() == [known.KnownServer(at("b").url)]
+    assert known.forget("lab") == known.forget("") == known.forget("127.0.0.1:8000") == []
+    with pytest.raises(ConnectError, match="no address"):
+        known.forget("a:b")
 
 
 def test_a_broken_file(folder: Path) -> None:

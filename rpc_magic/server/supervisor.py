@@ -25,7 +25,8 @@ from rpc_magic.server.certificates import Identity
 from rpc_magic.server.clients import ClientConnection, connect_client
 from rpc_magic.server.keepers import Keepers, Start
 from rpc_magic.server.listening import reachable
-from rpc_magic.server.sessions import Session, SessionTable
+from rpc_magic.server.session import Session
+from rpc_magic.server.sessions import SessionTable
 from rpc_magic.server.tokens import TokenSource
 from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.packets import PacketSocket

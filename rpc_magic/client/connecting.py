@@ -11,7 +11,14 @@ from rpc_magic.client.attachment import Attachment
 from rpc_magic.client.connection import Connection
 from rpc_magic.client.dialing import learn_fingerprint
 from rpc_magic.client.locating import Place, embedded, has_ended, locate
-from rpc_magic.errors import AuthenticationError, ConnectError, ConnectionLostError, RpcMagicError
+from rpc_magic.client.typed import ask_token
+from rpc_magic.errors import (
+    AuthenticationError,
+    ConnectError,
+    ConnectionLostError,
+    RpcMagicError,
+    TokenMissingError,
+)
 from rpc_magic.runtime import known, tokens
 
 __all__ = ["connect", "keep_token"]
@@ -38,7 +45,8 @@ def connect(
             (plain, on this machine), ``unix:///path.sock``, or the name of a server on this machine. None takes an
             embedded server: another process on this machine, one for each client process, shared by its connections
             and ended with it.
-        token: 64 hexadecimal digits. For servers of this user on this machine it is found by itself.
+        token: 64 hexadecimal digits. For servers of this user on this machine it is found by itself. Where none is
+            known, and standard input is a terminal, it is asked for there, unseen.
         token_file: a file that holds the token, mode 0600.
         session: name of a session that outlives the connection; None for a private one, which ends with it.
         name: what to call the connection; None takes the server's name.
@@ -66,7 +74,7 @@ def connect(
     except RpcMagicError:
         del token  # tracebacks show variables
         raise
-    place = embedded(timeout) if url is None else locate(url, token, token_file)
+    place = embedded(timeout) if url is None else _locate(url, token, token_file)
     if place.address.scheme == "rpc" and not place.address.fingerprint:
         # From here on it is one certificate that is spoken to: the one over which the token is proved.
         mark = learn_fingerprint(place.address, time.monotonic() + timeout)
@@ -103,6 +111,18 @@ def connect(
         name=name or ("local" if url is None else place.name),
         is_plain_only=results == "data",
     )
+
+
+def _locate(url: str, token: tokens.Token | None, token_file: str | os.PathLike[str] | None) -> Place:
+    """Find a server; ask for its token where none is known and somebody sits at a terminal."""
+    try:
+        return locate(url, token, token_file)
+    except TokenMissingError as error:
+        missing = error
+    typed = ask_token(missing.url)
+    if typed is None:
+        raise missing
+    return locate(url, typed, None)
 
 
 def _remember(place: Place, wanted: str, told: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rpc_magic.client import Connection, connect
 from rpc_magic.client.connecting import keep_token
+from rpc_magic.client.typed import ask_token
 from rpc_magic.errors import TokenMissingError
 from rpc_magic.notebook.arguments import as_identifier
 from rpc_magic.notebook.asking import Asking
@@ -22,7 +23,6 @@ from rpc_magic.notebook.registry import Registry, Server
 from rpc_magic.notebook.relay import Relay
 from rpc_magic.notebook.render import Places, show_here
 from rpc_magic.notebook.status import Status
-from rpc_magic.notebook.typed import ask_token
 from rpc_magic.notebook.watching import is_watched
 
 __all__ = ["Extension"]
@@ -98,7 +98,7 @@ class Extension:
     ) -> tuple[Server, bool]:
         """Connect, or keep a connection that was made with the same arguments and is well.
 
-        Where no token is known, and somebody can be asked, it is asked for.
+        Where no token is known, and somebody can be asked, it is asked for: at a terminal by `connect`, on a page here.
 
         Returns:
             The server, and whether it is new.
@@ -128,7 +128,7 @@ class Extension:
         except TokenMissingError as error:
             missing = error
         if missing is not None:
-            token = ask_token(missing.url, is_watched=is_watched(self.shell))
+            token = ask_token(missing.url, is_watched=True) if is_watched(self.shell) else None
             if token is None:
                 raise missing
             connection = make(token=token)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import getpass
 import sys
 
-from IPython.core.error import StdinNotImplementedError
-
 from rpc_magic.runtime.tokens import Token, parse_token
 
 __all__ = ["ask_token"]
 
 
-def ask_token(url: str, *, is_watched: bool) -> Token | None:
+def ask_token(url: str, *, is_watched: bool = False) -> Token | None:
     """Return what somebody types as the token of a server; None where nobody can be asked.
 
     Args:
         url: the server's.
-        is_watched: somebody may look at a page; else a terminal is needed.
+        is_watched: somebody may look at a notebook's page; else standard input must be a terminal.
 
     Raises:
         RpcMagicError: it is no token.
@@ -26,5 +24,5 @@ def ask_token(url: str, *, is_watched: bool) -> Token | None:
         return None
     try:
         return parse_token(getpass.getpass(f"The token of {url} (64 hexadecimal digits, as in its file): "))
-    except (StdinNotImplementedError, EOFError):  # as nbclient's front end, which has no place to type
+    except (NotImplementedError, EOFError):  # as a kernel's whose front end, nbclient, has no place to type
         return None

@@ -128,7 +128,8 @@ def start(
         return process, line.decode().strip()
     process.kill()
     words = process.communicate()[1].decode(errors="replace").strip()
-    reason = words.splitlines()[-1] if words else f"it did not listen within {timeout:g} s"
+    last = words.splitlines()[-1].removeprefix("rpc-magic: ").removesuffix(".") if words else ""
+    reason = last or f"it did not listen within {timeout:g} s"
     raise ConnectError(config.url, f"the server could not be started: {reason}")
 
 

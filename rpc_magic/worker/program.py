@@ -33,6 +33,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 _DEFAULT_URL = "tcp://127.0.0.1:0"
 
 
+def _path(stated: str | os.PathLike[str] | None) -> str:
+    """Return a file's whole path, "" for none."""
+    return str(Path(stated).expanduser().resolve()) if stated is not None else ""
+
+
+def _secured(url: str) -> str:
+    """Return the URL at which a server with a certificate listens."""
+    if "://" in url and not url.startswith("rpc://"):
+        raise ValueError(f"tls_cert is for a server that uses TLS, and {url} does not: write rpc://HOST:PORT")
+    return url if "://" in url else f"rpc://{url}"
+
+
 class Server:
     """Exposes functions of this program to clients; sessions too, unless `sessions` is False.
 
@@ -45,6 +57,12 @@ class Server:
         sessions: let clients run functions and cells of their own, in processes beside this one.
         arguments: "any", or "data": exposed functions take plain data only, and nothing is ever unpickled.
         threads: how many calls run at once.
+        tls_cert: file of a certificate of one's own (PEM), instead of the one that is made here; TLS is then used at
+            an address of this machine too.
+        tls_key: file of its key (PEM), if that is not in the same file.
+
+    Raises:
+        ValueError: arguments that do not fit together.
 
     Example::
 
@@ -62,19 +80,25 @@ class Server:
         sessions: bool = True,
         arguments: str = "any",
         threads: int = 1,
+        tls_cert: str | os.PathLike[str] | None = None,
+        tls_key: str | os.PathLike[str] | None = None,
     ) -> None:
         if threads < 1:
             raise ValueError(f"threads must be 1 or more, not {threads}")
+        if tls_key is not None and tls_cert is None:
+            raise ValueError("tls_key is the key of a certificate: give that too, as tls_cert")
         self._exposed = Exposed(arguments)
         self._threads = threads
         self._config = launch.SupervisorConfig(
-            url=url or _DEFAULT_URL,
+            url=_secured(url or "127.0.0.1:0") if tls_cert is not None else url or _DEFAULT_URL,
             name=name or "",
-            token_file=str(Path(token_file).expanduser().resolve()) if token_file is not None else "",
+            token_file=_path(token_file),
             sessions=sessions,
             plain_arguments=arguments == "data",
             watch_pid=os.getpid(),
             orphan_seconds=0.0,
+            tls_cert=_path(tls_cert),
+            tls_key=_path(tls_key),
         )
         self._process: subprocess.Popen[bytes] | None = None
         self._calls = Calls(self._exposed, threads)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import signal
+import ssl
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -18,6 +20,8 @@ from live import Script, all_gone, eventually, family, served
 
 import rpc_magic
 from rpc_magic import errors
+from rpc_magic.server.certificates import new_identity
+from rpc_magic.transport.tls import certificate_hash
 
 PROGRAM = """
 import sys, time, threading, os
@@ -291,6 +295,47 @@ def test_port_that_is_taken(shop):
     with pytest.raises(errors.ConnectError, match="taken"):
         server.start()
     server.close()
+
+
+def test_own_certificate(tmp_path):
+    """A program's server shows the certificate that it is given, wherever it listens; key beside it or in a file."""
+    pem = new_identity()
+    mark = pem.index(b"-----BEGIN CERTIFICATE-----")
+    for name, content in (("both.pem", pem), ("key.pem", pem[:mark]), ("cert.pem", pem[mark:])):
+        (tmp_path / name).touch(0o600)
+        (tmp_path / name).write_bytes(content)
+    fingerprint = certificate_hash(ssl.PEM_cert_to_DER_cert(pem[mark:].decode())).hex()
+    own = {"tls_cert": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
+    for url, files in (
+        ("0.0.0.0:0", own),
+        (None, {"tls_cert": tmp_path / "both.pem"}),
+        ("localhost:0", own),
+        ("rpc://127.0.0.1:0", own),
+    ):
+        with rpc_magic.Server(url, threads=2, **files) as server:
+            server.register(abs)
+            assert server.url.startswith("rpc://")
+            assert server.url.endswith(f"/?fp={fingerprint}")
+            with rpc_magic.connect(server.url) as conn:
+                assert conn.call("abs", -1) == 1
+
+
+def test_a_certificate_that_cannot_be_used(tmp_path):
+    """One sentence says which file, or which arguments do not fit together."""
+    with pytest.raises(ValueError, match="as tls_cert"):
+        rpc_magic.Server(tls_key="key.pem")
+    for url in ("tcp://127.0.0.1:0", "unix:///s"):
+        with pytest.raises(ValueError, match="write rpc://HOST:PORT"):
+            rpc_magic.Server(url, tls_cert="cert.pem")
+    with (
+        closing(rpc_magic.Server(tls_cert=tmp_path / "none.pem")) as server,
+        pytest.raises(errors.ConnectError) as caught,
+    ):
+        server.start()
+    assert str(caught.value) == (
+        "cannot connect to rpc://127.0.0.1:0: the server could not be started: "
+        f"the TLS certificate in {tmp_path}/none.pem cannot be used: No such file or directory."
+    )
 
 
 def test_register_while_serving():

@@ -31,7 +31,7 @@ _SERVE_EXAMPLES = """\
 examples:
   rpc-magic serve                             on tcp://127.0.0.1:8000
   rpc-magic serve --port 0 --name gpu         on a free port, under a name
-  rpc-magic serve --unix ~/rpc.sock           on a Unix socket
+  rpc-magic serve --unix ~/rpc/lab.sock       on a Unix socket, in a folder that is yours alone
   rpc-magic serve --expose mymodule           with the public functions of mymodule.py callable by name
   rpc-magic serve --expose mymodule --no-sessions --arguments data
                                               nothing but those functions, on plain data: no code from clients
@@ -130,7 +130,11 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
     add = serve.add_argument
     add("--host", help="address to listen at, on this machine (default: 127.0.0.1)")
     add("--port", type=_port, help="port to listen at, 0 for a free one (default: 8000)")
-    add("--unix", metavar="PATH", help="listen on a Unix socket instead")
+    add(
+        "--unix",
+        metavar="PATH",
+        help="listen on a Unix socket instead; its folder has mode 0700, a missing one is made",
+    )
     add("--tls", action="store_true", help="use TLS at a loopback address too; beyond, it is always used")
     add("--no-tls", action="store_true", help="use no TLS; refused where other machines can connect")
     add(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import socket
 import stat
 from pathlib import Path
@@ -65,13 +66,8 @@ def reachable(address: Address) -> Address:
 
 def _listen_unix(address: Address) -> socket.socket:
     path = Path(address.path)
-    parent = path.parent
     try:
-        mode = parent.stat()
-        if mode.st_uid not in {os.getuid(), 0} or (
-            stat.S_IMODE(mode.st_mode) & 0o022 and not mode.st_mode & stat.S_ISVTX
-        ):
-            raise ConnectError(address.url, f"others may write to {parent}", "Use a folder of your own.")
+        path = _private_parent(path, address) / path.name
         _remove_stale(path, address)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
@@ -81,7 +77,7 @@ def _listen_unix(address: Address) -> socket.socket:
             os.umask(before)
     except FileNotFoundError as error:
         raise ConnectError(
-            address.url, f"there is no folder {parent}", "Make it, or use another path."
+            address.url, f"there is no folder {path.parent.parent}", "Make it, or use another path."
         ) from error
     except OSError as error:
         reason = f"cannot listen at {path}: {error.strerror or error}"
@@ -89,6 +85,21 @@ def _listen_unix(address: Address) -> socket.socket:
     sock.listen(_BACKLOG)
     sock.setblocking(False)
     return sock
+
+
+def _private_parent(path: Path, address: Address) -> Path:
+    """Return the folder of a socket, made where it is missing; nobody but this user may reach what is in it."""
+    folder = path.parent.resolve()
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    reason = f"others may enter {folder}, and nobody else may reach a socket"
+    way = "use a path in a folder that does not exist yet, it is made"
+    if found.st_uid != os.getuid() or found.st_mode & stat.S_ISVTX:
+        raise ConnectError(address.url, reason, f"{way.capitalize()}.")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise ConnectError(address.url, reason, f"Run: chmod 700 {shlex.quote(str(folder))}, or {way}.")
+    return folder
 
 
 def _remove_stale(path: Path, address: Address) -> None:

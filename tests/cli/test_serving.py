@@ -87,12 +87,41 @@ def test_ctrl_c_with_exposed_functions(
     assert "Traceback" not in words
 
 
+def test_unix_socket_in_a_new_folder(serve: Callable[..., tuple], tmp_path: Path) -> None:
+    """A missing folder is made, and nobody else can enter it; nor may anybody else open the socket."""
+    _, url = serve("--unix", "new/s")
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "new" / "s").stat().st_mode & 0o777 == 0o600
+    with rpc_magic.connect(url) as conn:
+        assert conn.call(len, "abc") == 3
+
+
 def test_unix_socket_in_no_folder(serve: Callable[..., tuple], time_factor: float) -> None:
-    """A folder that does not exist is named, and what to do about it."""
-    process, _ = serve("--unix", "nowhere/s")
+    """Where the folder cannot be made, what is missing is named, and what to do about it."""
+    process, _ = serve("--unix", "nowhere/at/s")
     _, words = process.communicate(timeout=30 * time_factor)
     assert process.returncode == 2
     assert words.endswith("/nowhere. Make it, or use another path.\n")
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o701, 0o770, 0o1777])
+def test_unix_socket_in_an_open_folder(
+    serve: Callable[..., tuple], tmp_path: Path, time_factor: float, mode: int
+) -> None:
+    """A folder that others may enter is refused with the command that closes it; a shared one without."""
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(mode)
+    (tmp_path / "link").symlink_to(folder)
+    for path in ("open/s", "link/s"):
+        process, line = serve("--unix", path)
+        _, words = process.communicate(timeout=30 * time_factor)
+        assert (process.returncode, line) == (2, "")
+        assert words.startswith(f"rpc-magic: others may enter {folder}, ")
+        assert words.count("\n") == 1
+        assert (f"chmod 700 {folder}, or use a path" in words) == (mode != 0o1777)
+    assert not list(folder.iterdir())
+    assert folder.stat().st_mode & 0o7777 == mode, "it is not changed by itself"
 
 
 def test_expose_a_missing_module(serve: Callable[..., tuple], time_factor: float) -> None:

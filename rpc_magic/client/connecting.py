@@ -103,7 +103,9 @@ def connect(
         place = embedded(timeout)
         attachment = attach()
     versions = attachment.welcome.versions
-    sys.stderr.write(attachment.compare({name: versions.get(name, "") for name in ("rpc_magic", "dill")}))
+    sys.stderr.write(
+        attachment.links.compare({name: versions.get(name, "") for name in ("rpc_magic", "dill")})
+    )
     if place.address.scheme == "rpc":
         _remember(place, name or "", attachment.welcome.name)
     return Connection(

@@ -339,7 +339,7 @@ class Connection:
         if state == "attached":
             answer = attachment.control.ask_pong(attachment.timeout)
             state = answer.state if isinstance(answer, control.Pong) else "lost"
-        sent, received = attachment.traffic()
+        sent, received = attachment.links.traffic
         return ServerInfo(
             url=welcome.url,
             name=welcome.name,

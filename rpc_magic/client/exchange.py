@@ -74,7 +74,8 @@ class Exchange:
         self.ask = answer_prompt
         self.place: Callable[[], Show] | None = None
         self._places: OrderedDict[int, Show] = OrderedDict()
-        attachment.on_stray = self._show_stray
+        self._links = attachment.links
+        self._links.on_stray = self._show_stray
         self.watch: Callable[[Transfer | None], None] | None = None
 
     @property
@@ -159,7 +160,7 @@ class Exchange:
         if not callable(f):
             raise TypeError(f"what is called must be a function, not {type(f).__name__}")
         digest, encoded = self._digests.digest(f, self.namespace)
-        self._attachment.libraries.note(self._modules)
+        self._links.libraries.note(self._modules)
         if digest not in link.known:
             if encoded is None:
                 name = getattr(f, "__name__", "the function")
@@ -188,7 +189,7 @@ class Exchange:
 
         def show_in_order(message: messages.Message, parts: list[memoryview]) -> None:
             if isinstance(message, messages.CommMessage):
-                self._attachment.on_comm(message, parts)
+                self._links.on_comm(message, parts)
             else:
                 (show or self.show)(message, parts)
 
@@ -315,7 +316,7 @@ class Exchange:
                 raise
             reason = f"{error.reason}; make it there, or send what it is made of"
             raise TransferError(error.path, error.type_name, reason) from error.__cause__
-        self._attachment.libraries.note(modules)
+        self._links.libraries.note(modules)
         return buffers
 
     def encode_arguments(

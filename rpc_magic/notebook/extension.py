@@ -150,7 +150,7 @@ class Extension:
             name, connection, arguments, Status(name, connection), Relay(connection), progress=progress
         )
         if getattr(self.shell, "kernel", None) is not None:
-            connection.attachment.on_comm = server.relay.take
+            connection.attachment.links.on_comm = server.relay.take
         self.registry.add(server)
         return server
 

@@ -213,14 +213,14 @@ class Status:
     def facts(self) -> Facts:
         """Return what else is known, without asking."""
         attachment = self._connection.attachment
-        sent, received = attachment.traffic()
+        sent, received = attachment.links.traffic
         pong = attachment.pong
         return Facts(
             welcome=attachment.welcome,
             worker_pid=attachment.worker_pid,
             sent=sent,
             received=received,
-            saved=attachment.bytes_saved(),
+            saved=attachment.links.bytes_saved,
             cpu=self._cpu,
             memory=pong.memory if pong is not None else 0,
             machine=self._machine,

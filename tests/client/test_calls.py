@@ -225,7 +225,7 @@ def test_not_a_function(conn):
 def test_limit_is_applied_before_anything_is_sent(fresh):
     """What is over the server's limit raises LimitError here, and not a byte of it leaves."""
     fresh.call(add, 1, 1)
-    link = next(iter(fresh.attachment._links.values()))
+    link = next(iter(fresh.attachment.links.values()))
     link._payload, limit = 100_000, link._payload
     sent = fresh.info().bytes_sent
     with pytest.raises(errors.LimitError, match="100,000"):

@@ -123,7 +123,7 @@ def test_coming_back_after_the_token_was_replaced(tmp_path):
     ):
         conn.push(x=5)
         tokens.rotate(path, 0.0)
-        conn.attachment.io.do(conn.attachment._fall_silent)
+        conn.attachment.io.do(conn.attachment.cut)
         assert conn.pull("x") == 5
         eventually(lambda: conn.state == "attached", "being back")
         assert conn.call(abs, -1) == 1

@@ -173,7 +173,7 @@ def test_nothing_is_sent_twice(notebook: Any) -> None:
     notebook.good("import numpy as np\ndata = np.random.default_rng(0).random(200_000)")
     notebook.good(
         "def sent(): return get_ipython()._rpc_magic_extension.registry.servers['local']"
-        ".connection.attachment.traffic()[0]"
+        ".connection.attachment.links.traffic[0]"
     )
     notebook.good("first = sent()")
     notebook.good("%%rpc_call\ndata.sum()")

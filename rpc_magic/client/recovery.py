@@ -1,0 +1,152 @@
+"""How an attachment comes back after a cut: its control connection first, then its links, each where it broke off.
+
+It runs on the thread of `rpc_magic.client.reconnecting`, which says when; here is what one attempt does, and when there
+is no use in another one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import time
+from typing import TYPE_CHECKING
+
+from rpc_magic.client.introducing import client_info
+from rpc_magic.client.link import Link
+from rpc_magic.client.locating import has_ended
+from rpc_magic.client.reconnecting import Reconnecting, Retry
+from rpc_magic.errors import (
+    AuthenticationError,
+    ConnectError,
+    ConnectionLostError,
+    RpcMagicError,
+    SessionDiedError,
+)
+from rpc_magic.runtime.processes import Identity, identity_of, machine_id, parent_of
+from rpc_magic.settings import ClientSettings
+from rpc_magic.wire import control
+from rpc_magic.wire.handshake import Role
+
+if TYPE_CHECKING:
+    from rpc_magic.client.attachment import Attachment
+
+__all__ = ["LIVE", "Recovery"]
+
+LIVE = frozenset({"attached", "reconnecting"})
+"""States of an attachment in which it has its session, or comes back to it."""
+
+_LOOK_SECONDS = 0.05
+"""Between two looks whether an answer is still waited for."""
+
+
+class Recovery:
+    """See the module's text.
+
+    Args:
+        attachment: what comes back.
+        settings: its times.
+
+    """
+
+    def __init__(self, attachment: Attachment, settings: ClientSettings) -> None:
+        self._attachment, self._settings = attachment, settings
+        self._reconnecting = Reconnecting(settings, self._is_cut, self._come_back, self._note_retry)
+        self._processes: tuple[Identity, ...] = ()  # that the session needs, where they can be seen
+        self._cut_at = 0.0
+        self._resumed: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Something is cut: connect it again. Any thread."""
+        self._reconnecting.start()
+
+    def end(self) -> None:
+        """Try no more; may be called more than once."""
+        self._reconnecting.end()
+
+    def note_session(self, worker_pid: int) -> None:
+        """The attachment has another session, of this process."""
+        is_here = self._attachment.welcome.machine == machine_id()
+        self._processes = (identity_of(worker_pid), identity_of(parent_of(worker_pid))) if is_here else ()
+
+    def note_resumed(self, link: Link, *, is_known: bool) -> None:
+        """Whoever reads: the session goes on with the link, or knows nothing of it."""
+        if not is_known:
+            detail = "the session could not go on where the connection broke"
+            link.close(ConnectionLostError(self._attachment.url, detail))
+        self._resumed.put(is_known)
+
+    # ------------------------------------------------------------ the thread that connects again
+
+    def _is_cut(self) -> bool:
+        """Tell whether something has still to be connected again."""
+        attachment = self._attachment
+        return attachment.state in LIVE and (
+            attachment.control.is_gone or attachment.links.cut_one() is not None
+        )
+
+    def _note_retry(self, retry: Retry | None) -> None:
+        attachment = self._attachment
+        if retry is not None and attachment.retry is None:
+            self._cut_at = time.monotonic()
+        attachment.retry = retry
+        attachment.turn("attached" if retry is None else "reconnecting", LIVE)
+        attachment.on_change()
+
+    def _come_back(self) -> None:
+        """One attempt to connect what was cut."""
+        attachment = self._attachment
+        try:
+            if attachment.control.is_gone:
+                self._attach_again()
+            link = attachment.links.cut_one()
+            if link is not None:
+                self._resume(link)
+        except SessionDiedError as error:
+            died = error
+            attachment.io.do(lambda: attachment.die(died))
+        except (AuthenticationError, ConnectionLostError, ConnectError) as error:
+            self._consider(error)
+
+    def _attach_again(self) -> None:
+        attachment, seconds = self._attachment, self._settings.connect_seconds
+        link = attachment.dial_control(seconds)
+        try:
+            welcome = link.welcome(seconds)
+            if attachment.ticket:
+                info = client_info(welcome)
+                request = control.Attach(attachment.wanted, take=False, client=info, ticket=attachment.ticket)
+                attachment.check(link.ask(request, control.Attached, seconds))
+        except SessionDiedError:
+            attachment.take_control(link, welcome)  # the server is there, and can give a new session
+            raise
+        except BaseException:
+            link.close()
+            raise
+        attachment.take_control(link, welcome)
+        attachment.stop_again()
+
+    def _resume(self, link: Link) -> None:
+        attachment = self._attachment
+        deadline = time.monotonic() + self._settings.connect_seconds
+        sock = attachment.dial(Role.DATA, self._settings.connect_seconds, link.due)
+        is_done = self._resumed = queue.SimpleQueue()
+        attachment.io.do(lambda: link.resume(sock))
+        # No answer: it is tried again. Nobody waits for one when the session has ended meanwhile, or is left.
+        while attachment.state in LIVE and time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                is_done.get(timeout=_LOOK_SECONDS)
+                return
+
+    def _consider(self, error: RpcMagicError) -> None:
+        """An attempt has failed; give up where no other one can succeed."""
+        attachment = self._attachment
+        is_over = time.monotonic() - self._cut_at > self._settings.reconnect_seconds
+        if isinstance(error, AuthenticationError) or is_over:
+            attachment.lose(ConnectionLostError(attachment.url, str(error)))
+        elif isinstance(error, ConnectionLostError) and "took the session over" in error.detail:
+            attachment.lose(error)
+        elif attachment.is_embedded and has_ended(0.0):
+            attachment.lose(ConnectionLostError(attachment.url, "the embedded server has ended"))
+        elif self._processes and not any(one.is_alive for one in self._processes):
+            detail = "the server was killed, and the session with it"
+            attachment.lose(ConnectionLostError(attachment.url, detail))

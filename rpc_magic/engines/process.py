@@ -24,6 +24,7 @@ from typing import Any
 from rpc_magic import serial
 from rpc_magic.errors import ProtocolError, TransferError
 from rpc_magic.localmodules.importing import Finder
+from rpc_magic.settings import WireLimits
 from rpc_magic.transport import FrameSocket
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer, Frame
@@ -35,8 +36,8 @@ Item = tuple[bool, Any, bytes]
 
 
 class _Process:
-    def __init__(self, channel: FrameSocket) -> None:
-        self._channel = channel
+    def __init__(self, channel: FrameSocket, limit: int) -> None:
+        self._channel, self._limit = channel, limit
         self._frames: list[Frame] = []
         self._functions: dict[bytes, Callable[..., Any] | BaseException] = {}
         self._values: dict[tuple[str, str], object] = {}
@@ -65,7 +66,7 @@ class _Process:
                     with contextlib.suppress(Exception):
                         stream.flush()
                 encode = serial.encode_plain if request.plain_results else self._encode
-                self._say(frame.call, messages.Returned(request.plain_results), encode(results))
+                self._answer(frame.call, messages.Returned(request.plain_results), encode(results))
 
     def _begin(self, number: int) -> None:
         """Take note of a task; it may have been cancelled before it was read."""
@@ -91,6 +92,12 @@ class _Process:
     def _say(self, call: int, message: messages.Message, buffers: Sequence[Buffer] = ()) -> None:
         if not self._channel.send(call, messages.encode(message), buffers):
             self._channel.flush_all()
+
+    def _answer(self, call: int, outcome: messages.Outcome, buffers: Sequence[Buffer]) -> None:
+        size = sum(map(len, buffers))
+        if size > self._limit:
+            outcome, buffers = messages.OverLimit("the result", size, self._limit, "bytes", "message"), ()
+        self._say(call, outcome, buffers)
 
     def _decode(self, buffers: Sequence[Buffer]) -> Any:
         return serial.decode(buffers, namespace=self._namespace, resolve=self._fetch)
@@ -193,8 +200,9 @@ def _failure(error: BaseException, *, is_plain: bool = False) -> Item:
     return False, buffers or None, messages.encode_record(messages.ErrorRecord(kind, name, text, trace))
 
 
-def run_process(sock: socket.socket) -> None:
-    """Be a process of the engine until `sock` is closed by the other side."""
-    process = _Process(FrameSocket(sock))
+def run_process(sock: socket.socket, limit: int = WireLimits().payload) -> None:
+    """Be a process of the engine until `sock` is closed by the other side; `limit`: bytes of one task's results."""
+    most = WireLimits().payload
+    process = _Process(FrameSocket(sock, WireLimits(payload=max(limit, most))), min(limit, most))
     with contextlib.suppress(EOFError, OSError):
         process.run()

@@ -229,6 +229,8 @@ def decode_transferring(data: bytes) -> Parts | ForgetChunks | AllNamed | None:
     return _decode_transferring(data) if len(data) > 1 and data[1] in _TRANSFERRING else None
 
 
-decode_from_engine: Callable[[bytes], Fetch | Returned | Failed] = decoder(Fetch | Returned | Failed)
+decode_from_engine: Callable[[bytes], Fetch | Returned | Failed | OverLimit] = decoder(
+    Fetch | Returned | Failed | OverLimit
+)
 encode_record = encode
 decode_record: Callable[[bytes], ErrorRecord] = decoder(ErrorRecord)

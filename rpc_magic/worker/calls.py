@@ -35,8 +35,8 @@ class _CancelledCall(KeyboardInterrupt):
 class _Client:
     """One client's connection for calls by name; a channel of the I/O thread."""
 
-    def __init__(self, sock: socket.socket, calls: Calls) -> None:
-        self._frames = FrameSocket(sock, WireLimits())
+    def __init__(self, sock: socket.socket, calls: Calls, limits: WireLimits) -> None:
+        self._frames = FrameSocket(sock, limits)
         self._calls = calls
 
     def fileno(self) -> int:
@@ -88,7 +88,7 @@ class _Supervisor:
             while received := self._packets.receive():
                 message, descriptors = received
                 if isinstance(message, internal.Adopt):
-                    client = _Client(socket.socket(fileno=descriptors[0]), self._calls)
+                    client = _Client(socket.socket(fileno=descriptors[0]), self._calls, self._calls.limits)
                     self._calls.clients.add(client)
                     self._calls.io.watch(client)
                 else:
@@ -112,12 +112,14 @@ _Entry = tuple[_Client, int, messages.CallExposed, list[memoryview]]
 class Calls:
     """Takes calls in and runs them: one at a time where `run` was called, or on `threads` threads.
 
-    `limit`: calls that wait at once.
+    `settings`: how many calls wait at once, and how large what they bring may be.
     """
 
-    def __init__(self, exposed: Exposed, threads: int, limit: int = WorkerSettings().calls) -> None:
+    def __init__(self, exposed: Exposed, threads: int, settings: WorkerSettings | None = None) -> None:
+        settings = settings or WorkerSettings()
         self.io = IoThread()
-        self._limit = limit
+        self.limits = WireLimits(payload=settings.message)
+        self._limit = settings.calls
         self._waiting: set[int] = set()  # ids of the requests
         self.clients: set[_Client] = set()
         self._supervisor: _Supervisor | None = None

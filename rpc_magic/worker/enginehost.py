@@ -17,7 +17,7 @@ import msgspec
 from rpc_magic.engines.base import Task
 from rpc_magic.engines.local import LocalEngine, Resolve
 from rpc_magic.errors import ProtocolError
-from rpc_magic.settings import WorkerSettings
+from rpc_magic.settings import WireLimits, WorkerSettings
 from rpc_magic.transport import FrameSocket, PacketSocket
 from rpc_magic.wire import internal, messages
 from rpc_magic.wire.frames import Buffer
@@ -35,11 +35,12 @@ class EngineHost:
     Args:
         keeper: packet socket to the keeper, which makes the processes.
         resolve: fetches the values that arguments stand for.
-        limit: tasks that wait at once.
+        settings: how many tasks wait at once, and how large what they bring may be.
     """
 
-    def __init__(self, keeper: PacketSocket, resolve: Resolve, limit: int = WorkerSettings().calls) -> None:
-        self._keeper, self._resolve, self._limit = keeper, resolve, limit
+    def __init__(self, keeper: PacketSocket, resolve: Resolve, settings: WorkerSettings) -> None:
+        self._keeper, self._resolve, self._limit = keeper, resolve, settings.calls
+        self._limits = WireLimits(payload=settings.message)
         self._forked: queue.SimpleQueue[list[tuple[int, socket.socket]]] = queue.SimpleQueue()
         self._arrivals: queue.SimpleQueue[FrameSocket] = queue.SimpleQueue()
         self._wake_read, self._wake_write = socket.socketpair()
@@ -47,14 +48,14 @@ class EngineHost:
         self._engine: LocalEngine | None = None
         self._selector: selectors.BaseSelector | None = None
 
-    def adopt(self, channel: FrameSocket) -> None:
+    def adopt(self, sock: socket.socket) -> None:
         """Helper thread: serve this connection; it takes the place of an older one."""
         if self._selector is None:
             self._selector = selectors.DefaultSelector()
             threading.Thread(
                 target=self._run, args=(self._selector,), name="rpc_magic-engine", daemon=True
             ).start()
-        self._arrivals.put(channel)
+        self._arrivals.put(FrameSocket(sock, self._limits))
         self._wake_write.send(b"\0")
 
     def forked(self, pids: Sequence[int], descriptors: Sequence[int]) -> None:

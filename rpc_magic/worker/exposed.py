@@ -13,7 +13,7 @@ from typing import Any
 
 from rpc_magic import serial
 from rpc_magic.errors import RpcMagicError, TransferError
-from rpc_magic.settings import WireLimits
+from rpc_magic.settings import WireLimits, WorkerSettings
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.worker.tracebacks import error_record
@@ -28,12 +28,14 @@ class Exposed:
 
     Args:
         arguments: "any", or "data": plain data only.
+        limit: bytes of the objects of one answer.
     """
 
-    def __init__(self, arguments: str) -> None:
+    def __init__(self, arguments: str, limit: int = WorkerSettings().message) -> None:
         if arguments not in {"any", "data"}:
             raise ValueError(f"arguments must be 'any' or 'data', not {arguments!r}")
         self._is_plain_only = arguments == "data"
+        self._limit = min(limit, WireLimits().payload)
         self._functions: dict[str, Callable[..., Any]] = {}
         self._lock = threading.Lock()
 
@@ -86,7 +88,8 @@ class Exposed:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - it is the caller's
-            return failure(error)
+            outcome, encoded = failure(error)
+            return outcome, encoded if sum(map(len, encoded)) <= self._limit else ()
 
     def _returned(self, value: object, *, plain_results: bool) -> Answer:
         if value is None:
@@ -100,9 +103,9 @@ class Exposed:
                 )
         if not outcome.plain:
             buffers = serial.encode(value, namespace=_main_namespace(), name="the result")
-        size, limit = sum(map(len, buffers)), WireLimits().payload
-        if size > limit:
-            return messages.OverLimit("the result", size, limit, "bytes", "message"), ()
+        size = sum(map(len, buffers))
+        if size > self._limit:
+            return messages.OverLimit("the result", size, self._limit, "bytes", "message"), ()
         return outcome, buffers
 
 

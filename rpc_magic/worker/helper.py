@@ -15,7 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from rpc_magic.settings import WireLimits, WorkerSettings
+from rpc_magic.settings import WorkerSettings
 from rpc_magic.transport import FrameSocket, PacketSocket
 from rpc_magic.transport.packets import close_all
 from rpc_magic.wire import internal
@@ -47,7 +47,7 @@ class Helper:
         self._poll = select.poll()
         self._watched: FrameSocket | None = None
         self._watched_fd = -1
-        self._engine = EngineHost(own, worker.resolve_for_engine, settings.calls)
+        self._engine = EngineHost(own, worker.resolve_for_engine, settings)
 
     def start(self) -> None:
         """Start the thread."""
@@ -115,7 +115,7 @@ class Helper:
             case internal.Adopt(role, client, resume):
                 sock = socket.socket(fileno=descriptors[0])
                 if role == Role.ENGINE:
-                    self._engine.adopt(FrameSocket(sock, WireLimits()))
+                    self._engine.adopt(sock)
                 else:
                     self._worker.adopt(sock, client, resume)
             case internal.Drained():

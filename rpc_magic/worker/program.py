@@ -11,7 +11,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ import msgspec
 
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.runtime import launch
-from rpc_magic.settings import WorkerSettings
+from rpc_magic.settings import LIMITS, WorkerSettings
 from rpc_magic.transport import PacketSocket
 from rpc_magic.worker.calls import Calls
 from rpc_magic.worker.exposed import Exposed, public_functions
@@ -60,6 +60,7 @@ class Server:
         tls_cert: file of a certificate of one's own (PEM), instead of the one that is made here; TLS is then used at
             an address of this machine too.
         tls_key: file of its key (PEM), if that is not in the same file.
+        limits: those of ``rpc-magic serve --limit``, by name, as ``{"message": 8 * 10**9}``.
 
     Raises:
         ValueError: arguments that do not fit together.
@@ -82,12 +83,15 @@ class Server:
         threads: int = 1,
         tls_cert: str | os.PathLike[str] | None = None,
         tls_key: str | os.PathLike[str] | None = None,
+        limits: Mapping[str, int] | None = None,
     ) -> None:
         if threads < 1:
             raise ValueError(f"threads must be 1 or more, not {threads}")
         if tls_key is not None and tls_cert is None:
             raise ValueError("tls_key is the key of a certificate: give that too, as tls_cert")
-        self._exposed = Exposed(arguments)
+        limits = _checked(limits or {})
+        settings = _settings(limits)
+        self._exposed = Exposed(arguments, settings.message)
         self._threads = threads
         self._config = launch.SupervisorConfig(
             url=_secured(url or "127.0.0.1:0") if tls_cert is not None else url or _DEFAULT_URL,
@@ -99,9 +103,10 @@ class Server:
             orphan_seconds=0.0,
             tls_cert=_path(tls_cert),
             tls_key=_path(tls_key),
+            limits=limits,
         )
         self._process: subprocess.Popen[bytes] | None = None
-        self._calls = Calls(self._exposed, threads)
+        self._calls = Calls(self._exposed, threads, settings)
         self._url = ""
 
     @property
@@ -180,12 +185,27 @@ class Server:
         self.close()
 
 
+def _checked(limits: Mapping[str, int]) -> dict[str, int]:
+    for name, value in limits.items():
+        if name not in LIMITS:
+            raise ValueError(f"a limit is one of {', '.join(LIMITS)}, not {name!r}")
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"the limit {name!r} must be a whole number from 1 on, not {value!r}")
+    return dict(limits)
+
+
+def _settings(limits: Mapping[str, int]) -> WorkerSettings:
+    """Return those of the limits that hold in a program."""
+    return WorkerSettings(**{name: limits[name] for name in ("message", "calls") if name in limits})
+
+
 def main() -> int:
     """Expose the modules that a supervisor names: ``python -m rpc_magic.worker.program DESCRIPTOR CONFIG``."""
     die_with_parent()  # a function that runs on must not outlive its server
     packets = PacketSocket.from_descriptor(int(sys.argv[1]))
     config = msgspec.json.decode(sys.argv[2], type=launch.SupervisorConfig)
-    exposed = Exposed("data" if config.plain_arguments else "any")
+    settings = _settings(config.limits)
+    exposed = Exposed("data" if config.plain_arguments else "any", settings.message)
     try:
         for module in config.expose:
             for name, function in public_functions(import_module(module)).items():
@@ -193,7 +213,7 @@ def main() -> int:
     except (ImportError, RpcMagicError, ValueError) as error:
         print(f"rpc-magic: {error}", file=sys.stderr)  # noqa: T201 - a program's own words
         return 2
-    calls = Calls(exposed, config.threads, config.limits.get("calls", WorkerSettings().calls))
+    calls = Calls(exposed, config.threads, settings)
     calls.listen(packets)
     calls.run()
     return 0

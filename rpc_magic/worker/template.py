@@ -72,7 +72,7 @@ class Template:
         """In a fresh child: be a process of a session's engine until it ends."""
         from rpc_magic.engines.process import run_process
 
-        self._live(request, lambda: run_process(sock))
+        self._live(request, lambda: run_process(sock, request.payload))
 
     def _live(self, request: internal.Fork, life: Callable[[], None]) -> NoReturn:
         status = 1

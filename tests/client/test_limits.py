@@ -60,6 +60,98 @@ def test_calls_that_wait_for_a_program(tmp_path, monkeypatch) -> None:
         assert conn.call("nap", 0.02) == 0.02
 
 
+MEGABYTE = 1 << 20
+
+
+@contextlib.contextmanager
+def without_the_clients_own_check(conn: rpc_magic.Connection, role: Role):
+    """Send what is over the limit all the same, as a client that keeps to nothing would."""
+    link = conn.attachment.link(role)
+    payload, link._payload = link._payload, 1 << 40
+    yield
+    link._payload = payload
+
+
+def test_large_messages_of_the_engine() -> None:
+    """A task's results over the limit are an error that names it; arguments over it are not taken in; others run."""
+    with served(limits={"message": MEGABYTE}) as url, rpc_magic.connect(url) as conn:
+        with pytest.raises(
+            errors.LimitError, match=r"the result has .*limit of 1,048,576; the setting 'message'"
+        ):
+            list(conn.map(bytes, [10, 2 * MEGABYTE]))
+        assert list(conn.map(bytes, [10, MEGABYTE // 2])) == [bytes(10), bytes(MEGABYTE // 2)]
+        with (
+            without_the_clients_own_check(conn, Role.ENGINE),
+            pytest.raises(errors.ConnectionLostError),
+        ):
+            conn.pool.submit(len, bytes(2 * MEGABYTE)).result(SECONDS)
+        assert list(conn.map(len, [b"abc"])) == [3]
+
+
+EXPOSED = """
+def zeros(n):
+    return bytes(n)
+
+def size(b):
+    return len(b)
+
+def fail(n):
+    error = ValueError("too much to carry")
+    error.data = bytes(n)
+    raise error
+"""
+
+SERVER = """
+import rpc_magic
+server = rpc_magic.Server(limits={"message": 1 << 20, "calls": 2}, threads=2)
+server.register(bytes, "zeros")
+server.register(len, "size")
+@server.register
+def fail(n):
+    error = ValueError("too much to carry")
+    error.data = bytes(n)
+    raise error
+server.serve_forever()
+"""
+
+
+def check_program(conn: rpc_magic.Connection) -> None:
+    with pytest.raises(
+        errors.LimitError, match=r"the result has .*limit of 1,048,576; the setting 'message'"
+    ):
+        conn.call("zeros", 2 * MEGABYTE)
+    assert conn.call("zeros", 10) == bytes(10)
+    with pytest.raises(errors.RemoteError, match="too much to carry"):
+        conn.call("fail", 2 * MEGABYTE)
+    with without_the_clients_own_check(conn, Role.FUNCTIONS), pytest.raises(errors.ConnectionLostError):
+        conn.call("size", bytes(2 * MEGABYTE))
+    assert conn.call("size", b"abc") == 3
+
+
+def test_large_messages_of_a_program(tmp_path, monkeypatch, script) -> None:
+    """The same for calls by name, whether the server starts the program or the program the server."""
+    (tmp_path / "exposed_large.py").write_text(EXPOSED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    limits = {"message": MEGABYTE}
+    with (
+        served(limits=limits, expose=("exposed_large",)) as url,
+        rpc_magic.connect(url) as conn,
+    ):
+        check_program(conn)
+    program = script(SERVER)
+    with rpc_magic.connect(program.line()) as conn:
+        check_program(conn)
+
+
+@pytest.mark.parametrize("limits", [{"messages": 5}, {"message": 0}, {"message": "8GB"}, {"calls": True}])
+def test_limits_that_are_none(limits) -> None:
+    """A limit that does not exist, or cannot be one, is said when the server is made."""
+    with pytest.raises(
+        ValueError, match=r"a limit is one of message, calls|must be a whole number from 1 on"
+    ):
+        rpc_magic.Server(limits=limits)
+
+
 def test_connections() -> None:
     """One client too many is told that the server is busy, and which setting it is; those within are served."""
     with served(limits={"connections": 2}) as url, contextlib.ExitStack() as stack:

@@ -268,6 +268,7 @@ def test_output_of_tasks(conn, capfd):
 def test_big_machines():
     """More processors than one packet passes descriptors: the processes are asked for in several packets."""
     from rpc_magic.wire import internal
+    from rpc_magic.settings import WorkerSettings
     from rpc_magic.worker.enginehost import EngineHost
 
     class Keeper:
@@ -283,7 +284,7 @@ def test_big_machines():
             host._forked.put([(n, socket.socket(socket.AF_UNIX)) for n in range(count)])
 
     keeper = Keeper()
-    host = EngineHost(keeper, lambda *_: None)
+    host = EngineHost(keeper, lambda *_: None, WorkerSettings())
     made = host._make(150)
     assert keeper.asked == [64, 64, 22]
     assert len(made) == 150

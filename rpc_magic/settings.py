@@ -142,6 +142,7 @@ class ClientSettings:
         silent_seconds: a server that is silent for so long is taken for gone.
         awake_seconds: the same just after the machine has slept.
         first_pause, longest_pause: seconds between attempts to reconnect, which double; half of it is left to chance.
+        steady_seconds: a connection that has lived for so long is made again at once when it is cut, without a pause.
         reconnect_seconds: for how long it is tried.
         lost_seconds: how long to wait for the server's word on why a data connection ended.
         prompt_seconds: how long a user who types waits for completions and help of a value that is elsewhere.
@@ -159,6 +160,7 @@ class ClientSettings:
     awake_seconds: float = 2.0
     first_pause: float = 0.1
     longest_pause: float = 4.0
+    steady_seconds: float = 1.0
     reconnect_seconds: float = 24 * 3600.0
     lost_seconds: float = 1.0
     prompt_seconds: float = 0.8  # JupyterLab waits for one second

@@ -35,6 +35,7 @@ from rpc_magic.client.links import Links
 from rpc_magic.client.locating import Place
 from rpc_magic.client.reconnecting import Retry
 from rpc_magic.client.recovery import LIVE, Recovery
+from rpc_magic.client.stops import Stops
 from rpc_magic.errors import (
     ConnectError,
     ConnectionLostError,
@@ -95,7 +96,7 @@ class Attachment:
         self.on_change: Callable[[], None] = lambda: None
         self._process = process_id()
         self._client_id = secrets.token_bytes(16)  # another connection of this process is another client
-        self._stopped: set[int] = set()  # calls that were interrupted, and may not have heard of it
+        self._stops = Stops(self.links)
         self.retry: Retry | None = None
         self.nearest = float("inf")
         deadline = time.monotonic() + timeout
@@ -236,18 +237,13 @@ class Attachment:
 
         What is said just before a cut may not arrive: it is said again on the next connection, while the call runs.
         """
-        if call or self.control.is_gone:
-            self._stopped = self._still_stopped() | {call}
+        self._stops.note(call, is_cut=self.control.is_gone)
         self.control.say(control.Interrupt(call))
 
     def stop_again(self) -> None:
         """The control connection is back: say what may have been lost with the earlier one."""
-        for call in self._still_stopped():
+        for call in self._stops.take():
             self.control.say(control.Interrupt(call))
-        self._stopped.discard(0)
-
-    def _still_stopped(self) -> set[int]:
-        return {call for call in self._stopped if not call or self.links.has(call)}
 
     # ------------------------------------------------------------ what is told (I/O thread)
 

@@ -78,6 +78,11 @@ class Link(ResumableLink):
         """True while a call has not ended."""
         return bool(self._listeners)
 
+    @property
+    def oldest(self) -> int:
+        """The call that was begun first of those that have not ended; 0 for none."""
+        return min(list(self._listeners), default=0)
+
     def has(self, call: int) -> bool:
         """Tell whether a call of this number has not ended."""
         return call in self._listeners

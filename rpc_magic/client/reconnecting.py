@@ -1,6 +1,8 @@
 """Coming back after a cut, on a thread of its own: at once, then after growing pauses with jitter.
 
-A pause ends early when the machine's network changes, where the system tells (Linux: rtnetlink).
+A pause ends early when the machine's network changes, where the system tells (Linux: rtnetlink). An attempt that has
+succeeded ends the growth; what it has connected is made again at once only when it has lived for a moment, so that a
+connection that breaks as soon as it is made does not make a storm.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ class Reconnecting:
     Args:
         settings: its times.
         is_needed: tells whether something has still to be connected.
-        attempt: tries to; it raises nothing.
+        attempt: tries to, and tells whether anything was connected; it raises nothing.
         on_change: called when an attempt begins, fails, or was the last.
     """
 
@@ -56,7 +58,7 @@ class Reconnecting:
         self,
         settings: ClientSettings,
         is_needed: Callable[[], bool],
-        attempt: Callable[[], None],
+        attempt: Callable[[], bool],
         on_change: Callable[[Retry | None], None],
     ) -> None:
         self._settings, self._is_needed, self._attempt = settings, is_needed, attempt
@@ -65,6 +67,8 @@ class Reconnecting:
         self._thread: threading.Thread | None = None
         self._wake_read, self._wake_write = socket.socketpair()
         self._is_ended = False
+        self._failures = 0  # in a row
+        self._connected_at = -float("inf")  # when an attempt last succeeded
 
     def start(self) -> None:
         """Something is gone: connect it again."""
@@ -88,7 +92,6 @@ class Reconnecting:
             self._wake_write.close()
 
     def _run(self) -> None:
-        attempt = 0
         with contextlib.closing(_watch_network()) as network, contextlib.closing(make_poller()) as poller:
             poller.watch(network.fileno(), READ)
             poller.watch(self._wake_read.fileno(), READ)
@@ -99,13 +102,24 @@ class Reconnecting:
                         if not self._is_ended:
                             self._on_change(None)
                         return
-                attempt += 1
+                attempt = self._next_attempt()
                 pause = pause_before(attempt, self._settings)
                 self._on_change(Retry(attempt, time.monotonic() + pause))
                 if pause and self._has_changed(network, poller, pause):
-                    attempt = 1
+                    attempt, self._failures = 1, 0
                 self._on_change(Retry(attempt, time.monotonic()))
-                self._attempt()
+                self._note(has_succeeded=self._attempt())
+
+    def _next_attempt(self) -> int:
+        """Return the number of the attempt that is next; one with a pause after a connection that did not live."""
+        is_young = time.monotonic() - self._connected_at < self._settings.steady_seconds
+        return self._failures + (2 if is_young else 1)
+
+    def _note(self, *, has_succeeded: bool) -> None:
+        if has_succeeded:
+            self._failures, self._connected_at = 0, time.monotonic()
+        else:
+            self._failures += 1
 
     def _has_changed(self, network: socket.socket, poller: Poller, seconds: float) -> bool:
         """Wait; True when the network has changed meanwhile."""

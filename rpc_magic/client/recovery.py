@@ -92,20 +92,22 @@ class Recovery:
         attachment.turn("attached" if retry is None else "reconnecting", LIVE)
         attachment.on_change()
 
-    def _come_back(self) -> None:
-        """One attempt to connect what was cut."""
-        attachment = self._attachment
+    def _come_back(self) -> bool:
+        """One attempt to connect what was cut; tell whether it has brought anything back."""
+        attachment, is_back = self._attachment, False
         try:
             if attachment.control.is_gone:
                 self._attach_again()
+                is_back = True
             link = attachment.links.cut_one()
             if link is not None:
-                self._resume(link)
+                is_back = self._resume(link) or is_back
         except SessionDiedError as error:
             died = error
             attachment.io.do(lambda: attachment.die(died))
         except (AuthenticationError, ConnectionLostError, ConnectError) as error:
             self._consider(error)
+        return is_back
 
     def _attach_again(self) -> None:
         attachment, seconds = self._attachment, self._settings.connect_seconds
@@ -125,7 +127,7 @@ class Recovery:
         attachment.take_control(link, welcome)
         attachment.stop_again()
 
-    def _resume(self, link: Link) -> None:
+    def _resume(self, link: Link) -> bool:
         attachment = self._attachment
         deadline = time.monotonic() + self._settings.connect_seconds
         sock = attachment.dial(Role.DATA, self._settings.connect_seconds, link.due)
@@ -134,8 +136,8 @@ class Recovery:
         # No answer: it is tried again. Nobody waits for one when the session has ended meanwhile, or is left.
         while attachment.state in LIVE and time.monotonic() < deadline:
             with contextlib.suppress(queue.Empty):
-                is_done.get(timeout=_LOOK_SECONDS)
-                return
+                return is_done.get(timeout=_LOOK_SECONDS)
+        return False
 
     def _consider(self, error: RpcMagicError) -> None:
         """An attempt has failed; give up where no other one can succeed."""

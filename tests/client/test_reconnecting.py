@@ -11,7 +11,7 @@ from live import eventually
 from rpc_magic.client.reconnecting import Reconnecting, Retry, pause_before
 from rpc_magic.settings import ClientSettings
 
-FAST = ClientSettings(first_pause=0.001, longest_pause=0.01)
+FAST = ClientSettings(first_pause=0.001, longest_pause=0.01, steady_seconds=60.0)
 
 
 def test_pauses() -> None:
@@ -25,17 +25,18 @@ def test_pauses() -> None:
 
 
 class Net:
-    """Comes back at the attempt of that number."""
+    """Comes back at the attempt of that number; those in `broken` connect what breaks at once."""
 
-    def __init__(self, number: int) -> None:
-        self.number, self.attempts = number, 0
+    def __init__(self, number: int, broken: range = range(0), settings: ClientSettings = FAST) -> None:
+        self.number, self.broken, self.attempts = number, broken, 0
         self.told: list[Retry | None] = []
         self.reconnecting = Reconnecting(
-            FAST, lambda: self.attempts < self.number, self.attempt, self.told.append
+            settings, lambda: self.attempts < self.number, self.attempt, self.told.append
         )
 
-    def attempt(self) -> None:
+    def attempt(self) -> bool:
         self.attempts += 1
+        return self.attempts in self.broken or self.attempts >= self.number
 
 
 def test_until_it_is_back() -> None:
@@ -50,6 +51,32 @@ def test_until_it_is_back() -> None:
     net.number = 7
     net.reconnecting.start()
     eventually(lambda: net.attempts == 7)
+    net.reconnecting.end()
+
+
+@pytest.mark.parametrize(
+    ("steady", "numbers"), [(60.0, [1, 2, 3, 4, 2, 2, 2, 3]), (0.0, [1, 2, 3, 4, 1, 1, 1, 2])]
+)
+def test_what_breaks_when_it_is_made(steady: float, numbers: list[int]) -> None:
+    """Pauses stop growing once something was connected; where that had lived, there is none before the next attempt."""
+    settings = ClientSettings(first_pause=0.001, longest_pause=0.01, steady_seconds=steady)
+    net = Net(8, range(4, 7), settings)
+    net.reconnecting.start()
+    eventually(lambda: net.told and net.told[-1] is None)
+    begun = [retry.attempt for retry in net.told[1::2] if retry]
+    assert begun == numbers
+    net.reconnecting.end()
+
+
+def test_a_cut_soon_after_a_cut() -> None:
+    """What breaks soon after it was connected has a pause before its first attempt too: there is no storm."""
+    net = Net(1)
+    for number in (1, 2):
+        net.number = number
+        net.told.clear()
+        net.reconnecting.start()
+        eventually(lambda: net.told and net.told[-1] is None)
+        assert net.told[1].attempt == number
     net.reconnecting.end()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from checks import Server, unharmed
@@ -184,3 +185,25 @@ def test_closing_while_it_is_cut(server: Server, proxy: Proxy) -> None:
         assert time.monotonic() - began < 5
         with pytest.raises(errors.RpcMagicError, match="closed"):
             call.result(5)
+
+
+def test_stop_for_whatever_runs_while_it_is_cut(server: Server, proxy: Proxy, tmp_path: Path) -> None:
+    """It is meant for the call that runs then: when that has ended before the connection is back, no other is hit."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    wait = "import pathlib, time\nwhile not pathlib.Path({!r}).exists(): time.sleep(0.01)\n"
+    with connect(server, proxy) as conn:
+        meant = conn.submit(exec, wait.format(str(first)))
+        later = conn.submit(
+            exec, f"open({str(first)!r} + '.begun', 'w').close()\n" + wait.format(str(second))
+        )
+        eventually(lambda: conn.info().state == "busy")
+        proxy.refuse(True)
+        eventually(lambda: conn.state == "reconnecting")
+        conn.interrupt()
+        first.touch()
+        eventually((tmp_path / "first.begun").exists)
+        proxy.refuse(False)
+        eventually(lambda: conn.state == "attached")
+        assert conn.info().state == "busy"
+        second.touch()
+        assert (meant.result(60), later.result(60)) == (None, None)

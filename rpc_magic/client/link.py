@@ -67,6 +67,7 @@ class Link(ResumableLink):
         super().__init__(sock, io, payload, on_lost, store)
         self._on_stray = on_stray
         self._listeners: dict[int, Listener] = {}
+        self._abandoned: set[int] = set()
         self.known = _Known()
         self.before_request: Callable[[], None] = lambda: None
         self.on_question: Callable[[messages.FindModule], None] = lambda _: None
@@ -81,11 +82,11 @@ class Link(ResumableLink):
     @property
     def oldest(self) -> int:
         """The call that was begun first of those that have not ended; 0 for none."""
-        return min(list(self._listeners), default=0)
+        return min([*self._listeners, *self._abandoned], default=0)
 
     def has(self, call: int) -> bool:
-        """Tell whether a call of this number has not ended."""
-        return call in self._listeners
+        """Tell whether a call of this number has not ended there, whoever still waits for it."""
+        return call in self._listeners or call in self._abandoned
 
     # ------------------------------------------------------------ requests (any thread)
 
@@ -158,7 +159,9 @@ class Link(ResumableLink):
 
     def abandon(self, call: int) -> None:
         """Take no more interest in a call; its outcome is dropped."""
-        self._listeners.pop(call, None)
+        self._abandoned.add(call)
+        if self._listeners.pop(call, None) is None:
+            self._abandoned.discard(call)
 
     # ------------------------------------------------------------ the I/O thread
 
@@ -170,6 +173,8 @@ class Link(ResumableLink):
             listener = self._listeners.pop(call, None)
             if listener is not None:
                 listener.finish(message, buffers)
+            else:
+                self._abandoned.discard(call)
             return
         if isinstance(message, (messages.AllNamed, messages.Lacking)):
             self._take_transfer(call, message)
@@ -213,6 +218,7 @@ class Link(ResumableLink):
         self._outbox.drop()
         while self._sent:
             self._sent.popleft().finish()
+        self._abandoned.clear()
         while self._listeners:
             self._listeners.popitem()[1].fail(error)
 

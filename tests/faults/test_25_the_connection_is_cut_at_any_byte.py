@@ -14,6 +14,7 @@ from proxy import Proxy
 
 import rpc_magic
 from rpc_magic import errors
+from rpc_magic.client import waiting
 
 np = pytest.importorskip("numpy")
 
@@ -157,6 +158,24 @@ def test_stop_that_is_lost(server: Server, proxy: Proxy) -> None:
         assert call.cancel()
         proxy.cut()
         proxy.flows.set()
+        eventually(lambda: conn.state == "attached" and conn.info().state == "idle")
+        assert conn.call(abs, -1) == 1
+
+
+def test_stop_of_a_call_that_is_waited_for_no_longer(
+    server: Server, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call whose time was over while the connection was cut is interrupted when that is back, not left to run."""
+    monkeypatch.setattr(waiting, "GRACE", 0.1)
+    with connect(server, proxy) as conn:
+
+        def cut(_: object) -> None:
+            proxy.refuse(True)
+            eventually(lambda: conn.state == "reconnecting")
+
+        with pytest.raises(errors.CallTimeoutError):
+            conn.run("import time\nprint('begun')\ntime.sleep(600)", on_output=cut, timeout=1)
+        proxy.refuse(False)
         eventually(lambda: conn.state == "attached" and conn.info().state == "idle")
         assert conn.call(abs, -1) == 1
 

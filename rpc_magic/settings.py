@@ -64,6 +64,7 @@ class ServerSettings:
         memory: bytes of a session's processes; 0 for no limit.
         vanished_seconds: a private session lives this long after its client vanished.
         session_ttl: a named session without a client lives this long while idle, in seconds.
+        missed_seconds: a client not heard from for this long is noticed; it says something every five.
         silent_seconds: a client not heard from for this long may be replaced without being asked.
         orphan_seconds: workers live this long without a supervisor, so that a new one can adopt them.
         stop_seconds: running calls get so long when the server is told to end.
@@ -85,6 +86,7 @@ class ServerSettings:
     memory: int = 0
     vanished_seconds: float = 600.0
     session_ttl: float = 24 * 3600.0
+    missed_seconds: float = 30.0
     silent_seconds: float = 40.0
     orphan_seconds: float = 600.0
     stop_seconds: float = 5.0

@@ -116,6 +116,7 @@ class Admission:
         keep = False
         try:
             if not is_same_user(sock):
+                self._strangers.note("it belongs to another user")
                 return
             async with asyncio.timeout(self._settings.handshake_seconds):
                 channel = await open_channel(sock, self._identity, self._settings.unproved_bytes)
@@ -131,7 +132,8 @@ class Admission:
         except (ProtocolError, ssl.SSLError):
             self._strangers.note("it speaks another protocol")
         except (OSError, EOFError):
-            pass
+            if newcomer.has_spoken and not newcomer.is_proved:
+                self._strangers.note("it left in the middle of its handshake")
         finally:
             if not keep:
                 sock.close()

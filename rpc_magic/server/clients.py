@@ -14,6 +14,7 @@ import msgspec
 from rpc_magic.errors import ProtocolError
 from rpc_magic.server.session import Session, SessionError
 from rpc_magic.server.sessions import SessionTable
+from rpc_magic.server.strangers import on_one_line
 from rpc_magic.settings import CONTROL_LIMITS, ServerSettings
 from rpc_magic.wire import control
 from rpc_magic.wire.frames import FrameReader, encode_frame
@@ -48,6 +49,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.process = b""
         self.title = "another client"
         self.heard = time.monotonic()
+        self.is_silent = False
 
     @property
     def _sessions(self) -> SessionTable | None:
@@ -73,20 +75,27 @@ class ClientConnection(asyncio.BufferedProtocol):
         try:
             for frame in self._reader.filled(nbytes):
                 self._hear(control.decode_to_supervisor(frame.message))
-        except (ProtocolError, msgspec.MsgspecError) as error:
-            log.warning("a control connection broke the protocol and was closed: %s", type(error).__name__)
+        except (ProtocolError, msgspec.MsgspecError):
+            self._supervisor.broken.note("it broke the protocol")
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The client is gone without a word, or after `Detach`."""
         self._supervisor.clients.discard(self)
-        if self._session is not None:
+        if self._session is not None and self._session.holder is self:
             log.info("%s is gone without a word", self.title)
         if self._worker is not None:
             self._worker.cancel()
         self._leave(end=False)
 
     # ------------------------------------------------------------ ours
+
+    def look(self) -> None:
+        """Say, once, when the client has fallen silent; called from time to time."""
+        seconds = self._settings.missed_seconds
+        was_silent, self.is_silent = self.is_silent, time.monotonic() - self.heard > seconds
+        if self.is_silent and not was_silent and self._session is not None:
+            log.info("%s has not been heard of for %g s", self.title, seconds)
 
     def say(self, message: control.Control) -> None:
         """Send a message."""
@@ -143,15 +152,16 @@ class ClientConnection(asyncio.BufferedProtocol):
                 self._attach(request) if isinstance(request, control.Attach) else self._restart(request)
             )
             try:
-                self.say(await answer)
+                said = await answer
             except SessionError as error:
-                self.say(error.answer)
+                said = error.answer
+            self.say(said)
             told = ", ".join(f"{name} {version}" for name, version in request.client.versions.items())
-            log.info("%s (%s) %s", self.title, told, _deed(request))
+            log.info("%s (%s) %s", self.title, on_one_line(told, 200), _deed(request, said))
 
     async def _attach(self, request: control.Attach) -> control.Control:
         client = request.client
-        self.title = f"{client.user}@{client.host}, process {client.pid}"
+        self.title = on_one_line(f"{client.user}@{client.host}", 100) + f", process {client.pid}"
         if self._sessions is None:
             return control.NotAttached(
                 "no_sessions", "this server runs its exposed functions and nothing else"
@@ -174,7 +184,9 @@ class ClientConnection(asyncio.BufferedProtocol):
         return control.Attached(session.name, session.ticket, pid, is_new)
 
 
-def _deed(request: control.Attach | control.Restart) -> str:
+def _deed(request: control.Attach | control.Restart, said: control.Control) -> str:
+    if isinstance(said, control.NotAttached):
+        return f"was refused: {on_one_line(said.reason, 200)}"
     if isinstance(request, control.Restart):
         return "restarted its session"
     return "came back" if request.ticket else "attached"

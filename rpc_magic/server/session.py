@@ -36,6 +36,7 @@ class Holder(Protocol):
     process: bytes
     title: str
     heard: float
+    is_silent: bool
 
     def say(self, message: control.Control) -> None:
         """Send a message."""
@@ -67,7 +68,7 @@ class Session:
     held_since: float = 0.0
     left_at: float = 0.0
     interrupted: tuple[int, float] = (0, 0.0)  # the call that was interrupted last, and when first
-    end_reason: str = ""  # why a client has ended it
+    end_reason: str = ""  # why it was told to end
     client_id: bytes = b""
     title: str = ""
     ended: asyncio.Event = field(default_factory=asyncio.Event)

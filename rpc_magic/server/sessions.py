@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -14,11 +15,14 @@ from rpc_magic.errors import RpcMagicError
 from rpc_magic.server.adoption import TakenKeeper
 from rpc_magic.server.keepers import Keepers
 from rpc_magic.server.session import Holder, Session, SessionError
+from rpc_magic.server.strangers import on_one_line
 from rpc_magic.settings import ServerSettings
 from rpc_magic.wire import control, internal
 from rpc_magic.wire.handshake import Role
 
 __all__ = ["SessionTable"]
+
+log = logging.getLogger(__name__)
 
 _REMEMBERED = 256
 """Sessions of which it is known how they ended, for clients that were not connected then."""
@@ -72,6 +76,8 @@ class SessionTable:
         if other is not None and other is not holder:
             is_own = other.process == holder.process
             other.say(control.Taken("another connection of this process" if is_own else holder.title))
+            if not is_own:
+                log.info("%s took session %.80r over from %s", holder.title, session.name, other.title)
             session.holder = None
             other.close()
         self._hold(session, holder)
@@ -165,7 +171,7 @@ class SessionTable:
             session.client_id, session.title, session.left_at = facts.client, facts.title, time.monotonic()
             self._sessions[session.ticket] = self._names[session.name] = session
             if living.facts is None:
-                self._tell_end(session)  # no client has ever known of it
+                self._tell_end(session, "no client has ever known of it")
         for exited in taken.ended:
             self._note_end(
                 exited.ticket, control.SessionEnded("", exited.ticket, exited.cause, exited.last_words)
@@ -226,7 +232,7 @@ class SessionTable:
                 s.worker.pid if s.worker else 0,
                 ("busy" if s.running_call[0] else "idle") if s.state == "alive" else s.state,
                 now - s.began,
-                s.holder.title if s.holder else "",
+                s.holder.title + ", silent" * s.holder.is_silent if s.holder else "",
             )
             for s in self._sessions.values()
         )
@@ -239,7 +245,7 @@ class SessionTable:
             return
         session.holder, session.left_at = None, time.monotonic()
         if end and session.is_private and session.state == "alive":
-            self._tell_end(session)
+            self._tell_end(session, "its client has left")
 
     def sweep(self) -> None:
         """End the sessions whose time is over; called from time to time."""
@@ -251,7 +257,7 @@ class SessionTable:
             if not session.is_private and session.running_call[0]:
                 session.left_at = now  # it has been idle from the end of what runs
             elif now - session.left_at > kept:
-                self._tell_end(session)
+                self._tell_end(session, f"no client has come to it for {kept:g} s")
 
     async def wind_down(self, seconds: float) -> None:
         """Make no new sessions; return when no call runs any more, or after so many seconds."""
@@ -275,17 +281,16 @@ class SessionTable:
     def end_now(self, session: Session, reason: str) -> None:
         """End a session because its client says so; `reason` is what the client is told afterwards."""
         if session.state == "alive":
-            session.end_reason = reason
-            self._tell_end(session)
+            self._tell_end(session, reason)
 
     async def end(self, session: Session) -> None:
         """End a session and wait until its worker is gone."""
         if session.state == "alive":
-            self._tell_end(session)
+            self._tell_end(session, "it was restarted")
         await session.ended.wait()
 
-    def _tell_end(self, session: Session) -> None:
-        session.state = "ending"
+    def _tell_end(self, session: Session, reason: str) -> None:
+        session.state, session.end_reason = "ending", reason
         if session.keeper is not None:
             session.keeper.end(session.ticket)
 
@@ -295,6 +300,7 @@ class SessionTable:
         if session is None:
             return
         cause = session.end_reason or message.cause
+        log.info("session %.80r ended: %s", session.name, on_one_line(cause, 200))
         ended = control.SessionEnded(session.name, session.ticket, cause, message.last_words)
         self._note_end(session.ticket, ended)
         if session.holder is not None:

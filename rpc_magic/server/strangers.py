@@ -1,6 +1,6 @@
-"""What the log says of connections that prove nothing: the first of a kind at once, then how many more there were.
+"""What the log says of connections that are closed for what they do: the first of a kind, then how many more came.
 
-Anyone can make such connections, so they must not fill the log; and nothing they say is written to it.
+Such connections can be made as fast as one likes, so they must not fill the log; and nothing they say is written to it.
 """
 
 from __future__ import annotations
@@ -9,30 +9,38 @@ import asyncio
 import logging
 from collections import Counter
 
-__all__ = ["StrangerLog"]
+__all__ = ["StrangerLog", "on_one_line"]
 
 log = logging.getLogger("rpc_magic.server")
 
 _SECONDS = 60.0
 
 
+def on_one_line(text: str, size: int) -> str:
+    """Return what a client has said of itself as it may stand in a line of the log: printable, of limited size."""
+    return "".join(one if one.isprintable() else "?" for one in text[:size])
+
+
 class StrangerLog:
     """See the module's text; belongs to the running event loop.
 
     Args:
+        deed: what has happened to them, a clause.
         seconds: between two lines about the same.
     """
 
-    def __init__(self, seconds: float = _SECONDS) -> None:
-        self._seconds = seconds
+    def __init__(
+        self, deed: str = "a connection was closed before its proof", seconds: float = _SECONDS
+    ) -> None:
+        self._deed, self._seconds = deed, seconds
         self._more: Counter[str] = Counter()
 
     def note(self, fact: str) -> None:
-        """A connection was closed before its proof; `fact` is a clause of ours that says why."""
+        """It has happened to one; `fact` is a clause of ours that says why."""
         if fact in self._more:
             self._more[fact] += 1
             return
-        log.warning("a connection was closed before its proof: %s", fact)
+        log.warning("%s: %s", self._deed, fact)
         self._begin(fact)
 
     def _begin(self, fact: str) -> None:

@@ -27,6 +27,7 @@ from rpc_magic.server.keepers import Keepers, Start
 from rpc_magic.server.listening import reachable
 from rpc_magic.server.session import Session
 from rpc_magic.server.sessions import SessionTable
+from rpc_magic.server.strangers import StrangerLog
 from rpc_magic.server.tokens import TokenSource
 from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.packets import PacketSocket
@@ -37,7 +38,7 @@ __all__ = ["Supervisor"]
 
 log = logging.getLogger("rpc_magic.server")
 
-_SWEEP_SECONDS = 15.0
+_SWEEP_SECONDS = 5.0
 
 
 class Supervisor:
@@ -71,6 +72,7 @@ class Supervisor:
         self.cwd = config.cwd or str(Path.home())
         self.clients: set[ClientConnection] = set()
         self.sessions: SessionTable | None = None
+        self.broken = StrangerLog("a control connection was closed")
         self._listener, self._program = listener, program
         self._versions = own_versions()
         self._began = time.monotonic()
@@ -264,6 +266,8 @@ class Supervisor:
         while True:
             await asyncio.sleep(min(_SWEEP_SECONDS, max(0.1, self._settings.session_ttl / 4)))
             self.sessions.sweep()
+            for client in self.clients:
+                client.look()
 
 
 def _name_of(address: Address) -> str:

@@ -81,7 +81,7 @@ def hello(server: Server, at: int, piece: bytes) -> bytes:
 def test_in_the_hello(watched: Watched, tmp_path: Path) -> None:
     """As the first bytes, and in each field: closed, or a challenge that nobody can answer."""
     bad = pickled_touch(tmp_path / "touched")
-    with unharmed(watched, "before its proof"):
+    with unharmed(watched, "before its proof: it speaks another protocol"):
         for sent in (bad, bad * 100, hello(watched, 8, bad[:76])):
             with dial(watched) as sock:
                 sock.sendall(sent)

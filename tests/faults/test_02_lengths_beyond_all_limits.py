@@ -62,7 +62,8 @@ def test_before_the_proof(server: Server) -> None:
 @pytest.mark.parametrize("role", [Role.CONTROL, Role.DATA, Role.ENGINE], ids=lambda role: role.name)
 def test_lengths(server: Server, role: Role) -> None:
     """After the proof each frame's lengths are checked first: the connection is closed at once, and nothing grows."""
-    with unharmed(server), attached(server, "") as held:
+    said = "a control connection was closed: it broke the protocol" if role is Role.CONTROL else ""
+    with unharmed(server, said), attached(server, "") as held:
         before = memory(server)
         for sent in lengths(is_data=role is not Role.CONTROL):
             began = time.monotonic()

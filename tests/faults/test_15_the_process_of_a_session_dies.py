@@ -28,13 +28,18 @@ def die(how: str) -> None:
     os._exit(7)
 
 
-CAUSES = {"segfault": "SIGSEGV", "abort": "SIGABRT", "kill": "SIGKILL", "exit": "status 7"}
+CAUSES = {
+    "segfault": "killed by SIGSEGV",
+    "abort": "killed by SIGABRT",
+    "kill": "killed by SIGKILL",
+    "exit": "its process exited with status 7",
+}
 
 
 @pytest.mark.parametrize("how", CAUSES)
 def test_death(server: Server, how: str) -> None:
     """Cause and last words are told within a second, finished results are there, a restart gives a fresh session."""
-    with unharmed(server), rpc_magic.connect(server.url) as conn:
+    with unharmed(server, f"ended: {CAUSES[how]}"), rpc_magic.connect(server.url) as conn:
         done = conn.submit(lambda: "finished before")
         began = time.monotonic()
         with pytest.raises(errors.SessionDiedError, match=CAUSES[how]) as caught:

@@ -54,7 +54,7 @@ def test_a_limit_on_memory(tmp_path) -> None:
     path = tmp_path / "pids"
     with (
         serving(tmp_path, "--port", "0", "--memory-limit", "800MB") as server,
-        unharmed(server),
+        unharmed(server, "ended: ran out of memory: limit 800 MB"),
         rpc_magic.connect(server.url) as conn,
     ):
         conn.call(scatter, str(path), is_stubborn=True)

@@ -27,7 +27,7 @@ DEAF = {
 @pytest.mark.parametrize("kind", DEAF)
 def test_deaf(server: Server, tmp_path: Path, kind: str) -> None:
     """The supervisor tells the truth meanwhile, ends the session when it is told to, and others do not notice."""
-    with unharmed(server), rpc_magic.connect(server.url) as conn:
+    with unharmed(server, "ended: it did not listen"), rpc_magic.connect(server.url) as conn:
         ended: list[BaseException] = []
         begun = tmp_path / "begun"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -40,7 +41,10 @@ runs
 def test_taking(server: Server, script) -> None:
     """The second one is told who holds it and since when; with --take the first is told who took it."""
     rpc_magic.connect(server.url, session="wanted").close()
-    with unharmed(server), rpc_magic.connect(server.url, session="wanted") as first:
+    with (
+        unharmed(server, "took session 'wanted' over from"),
+        rpc_magic.connect(server.url, session="wanted") as first,
+    ):
         first.run("runs = 0")
         failed: list[Exception] = []
 
@@ -64,3 +68,5 @@ def test_taking(server: Server, script) -> None:
             first.call(abs, 1)
         assert [second.line() for _ in range(3)] == ["begun", "1", "1"]
         second.finish()
+    assert "was refused: the session is in use" in server.log
+    assert f"process {os.getpid()} is gone without a word" not in server.log

@@ -13,7 +13,10 @@ from rpc_magic import errors
 
 def test_limit(tmp_path: Path) -> None:
     """The newcomer is told the limit and what to do; sessions in use work, and an ended one makes room again."""
-    with serving(tmp_path, "--port", "0", "--max-sessions", "3") as server, unharmed(server):
+    with (
+        serving(tmp_path, "--port", "0", "--max-sessions", "3") as server,
+        unharmed(server, "was refused: the server has its 3 sessions"),
+    ):
         first, second = rpc_magic.connect(server.url), rpc_magic.connect(server.url)
         with pytest.raises(errors.ConnectError, match=r"has its 3 sessions.*--max-sessions"):
             rpc_magic.connect(server.url)

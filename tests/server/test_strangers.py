@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from rpc_magic.server.strangers import StrangerLog
+from rpc_magic.server.strangers import StrangerLog, on_one_line
 
 
 def test_many_are_two_lines(caplog: pytest.LogCaptureFixture) -> None:
@@ -27,3 +27,10 @@ def test_many_are_two_lines(caplog: pytest.LogCaptureFixture) -> None:
         "a connection was closed before its proof: it speaks another protocol",
         "999 more were closed within 0.05 s: it had a wrong token",
     ]
+
+
+def test_on_one_line() -> None:
+    """Line ends, escape sequences and bytes of no meaning are marks; what is long is cut."""
+    assert on_one_line("ann@lab", 100) == "ann@lab"
+    assert on_one_line("ann\n2026 rpc_magic: \x1b[2Jnothing\u2028", 100) == "ann?2026 rpc_magic: ?[2Jnothing?"
+    assert on_one_line("x" * 1000, 10) == "x" * 10

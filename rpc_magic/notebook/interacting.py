@@ -2,7 +2,7 @@
 
 Results come on a thread of their own. A result that has the same parts as the one before, as a picture and a
 table, takes its place in the widgets that are there: nothing is taken away before the new is there, so nothing
-flickers.
+flickers. When the hand rests, the notebook gets the result as text and pictures too, for when it is saved.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 from IPython.core.getipython import get_ipython
-from IPython.display import display
 
 from rpc_magic.client.newest import Newest
 from rpc_magic.notebook.errors import prepare
+from rpc_magic.notebook.lasting import Lasting
 from rpc_magic.notebook.live import live
-from rpc_magic.notebook.outputs import outputs_of
+from rpc_magic.notebook.outputs import PICTURES, html_of, outputs_of
 
 if TYPE_CHECKING:
     from rpc_magic.client import Connection
@@ -31,8 +31,9 @@ __all__ = ["Canvas", "show_controls"]
 
 _FIRST_SECONDS = 5.0
 """How long the first result is waited for, so that a saved notebook has its picture."""
-_PICTURES = {"image/png": "png", "image/jpeg": "jpeg"}
-_PLAIN = frozenset({*_PICTURES, "text/html", "text/plain"})
+_REST_SECONDS = 0.5
+"""How long no result came before the last one is put down for a saved notebook: each costs its size once more."""
+_PLAIN = frozenset({*PICTURES, "text/html", "text/plain"})
 """Types that a part may have and still be shown by a widget that is changed in place."""
 
 
@@ -68,7 +69,7 @@ def _part(output: dict[str, Any]) -> tuple[str, Any]:
         return "html", f"<pre>{html.escape(output['text'])}</pre>"
     data = output.get("data", {"": ""})
     if _PLAIN.issuperset(data):
-        for mime, name in _PICTURES.items():
+        for mime, name in PICTURES.items():
             if mime in data:
                 return name, base64.b64decode(data[mime])
         text = data.get("text/html")
@@ -120,6 +121,8 @@ class _Controls(ipywidgets.interactive):  # type: ignore[misc]  # ipywidgets is 
         self._canvas = Canvas()
         self._newest = Newest(connection.exchange, f, self._take)
         self._is_shown = threading.Event()
+        self._lasting = Lasting()
+        self._rest = threading.Timer(_REST_SECONDS, self._keep)
         super().__init__(f, {}, **controls)
         controlled = [widget for widget in self.kwargs_widgets if isinstance(widget, ipywidgets.DOMWidget)]
         self.children = (*controlled, self._canvas.box)
@@ -137,23 +140,29 @@ class _Controls(ipywidgets.interactive):  # type: ignore[misc]  # ipywidgets is 
             outputs.append(_error_output(error))
         self._canvas.show(outputs)
         self._is_shown.set()
+        self._rest.cancel()
+        self._rest = threading.Timer(_REST_SECONDS, self._keep)
+        self._rest.daemon = True
+        self._rest.start()
+
+    def show(self) -> None:
+        """Show the controls, with the first result if that does not take long."""
+        self.wait()
+        self._lasting.show(self, *self._texts())
 
     def wait(self) -> None:
         """Wait until the first result is shown, but not for long."""
         self._is_shown.wait(_FIRST_SECONDS)
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        """Return the widget, and what is shown now for where no widgets are, as in a saved notebook."""
-        bundle = super()._repr_mimebundle_(**options)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if data is not None:
-            arguments = ", ".join(f"{name}={value!r}" for name, value in self.kwargs.items())
-            data["text/plain"] = f"{self.f.__name__}({arguments})"
-            for output in self._canvas.outputs:
-                for mime in (*_PICTURES, "text/html"):
-                    if mime in output.get("data", {}):
-                        data.setdefault(mime, output["data"][mime])
-        return bundle
+    def _keep(self) -> None:
+        """Have a notebook that is saved from now on show what is shown now; on a thread of its own."""
+        self._lasting.renew(*self._texts())
+
+    def _texts(self) -> tuple[str, str]:
+        """Return what is shown as text and as HTML."""
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.kwargs.items())
+        plain = f"{self.f.__name__}({arguments})"
+        return plain, f"<code>{html.escape(plain)}</code>{html_of(self._canvas.outputs)}"
 
 
 def show_controls(connection: Connection, f: Callable[..., Any], controls: dict[str, Any]) -> None:
@@ -162,6 +171,4 @@ def show_controls(connection: Connection, f: Callable[..., Any], controls: dict[
     Raises:
         ValueError: an argument of `f` has no control.
     """
-    shown = _Controls(connection, f, controls)
-    shown.wait()
-    display(shown)
+    _Controls(connection, f, controls).show()

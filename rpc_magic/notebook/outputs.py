@@ -1,14 +1,22 @@
-"""What a call showed, as a notebook's outputs."""
+"""What a call showed, as a notebook's outputs; and outputs as one piece of HTML."""
 
 from __future__ import annotations
 
 import base64
+import html
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from rpc_magic.wire import messages
 
-__all__ = ["outputs_of"]
+__all__ = ["PICTURES", "html_of", "outputs_of"]
+
+PICTURES = {"image/png": "png", "image/jpeg": "jpeg"}
+"""Types of pictures that any page shows, and their formats' names."""
+_SVG = "image/svg+xml"
+_CODES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_RETURN = re.compile(r"[^\n]*\r(?=[^\r\n])")
 
 
 def outputs_of(shown: Iterable[messages.Message]) -> list[dict[str, Any]]:
@@ -48,3 +56,27 @@ def _display(data: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
         for mime, value in data.items()
     }
     return {"output_type": "display_data", "data": text, "metadata": metadata}
+
+
+def html_of(outputs: Iterable[dict[str, Any]]) -> str:
+    """Return outputs as HTML that needs no widgets and runs no scripts."""
+    return "".join(map(_html_of, outputs))
+
+
+def _html_of(output: dict[str, Any]) -> str:
+    if output["output_type"] == "stream":
+        return _pre(output["text"])
+    if output["output_type"] == "error":
+        return _pre("\n".join(output["traceback"]))
+    data = output["data"]
+    for mime in (*PICTURES, _SVG):
+        if mime in data:
+            encoded = base64.b64encode(data[mime].encode()).decode() if mime == _SVG else data[mime].strip()
+            return f'<p><img src="data:{mime};base64,{encoded}" style="max-width: 100%"></p>'
+    text: str = data.get("text/html", "")
+    return text if text and "<script" not in text else _pre(data.get("text/plain", ""))
+
+
+def _pre(text: str) -> str:
+    """Return a text as a terminal would leave it, without its colours."""
+    return f"<pre>{html.escape(_RETURN.sub('', _CODES.sub('', text)))}</pre>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -65,9 +66,6 @@ def test_controls_are_those_of_ipywidgets(conn: rpc_magic.Connection) -> None:
     controls._is_shown.clear()
     controls.kwargs_widgets[0].value = 7
     assert shown(controls)[0]["text"] == "7 p True 3 x\n"
-    bundle = controls._repr_mimebundle_()
-    data = bundle[0] if isinstance(bundle, tuple) else bundle
-    assert data["text/plain"] == "f(a=7, b='p', c=True, d=3, e='x')"
 
 
 def test_errors_are_shown(conn: rpc_magic.Connection) -> None:
@@ -88,7 +86,7 @@ def test_the_decorator_returns_the_function(
 ) -> None:
     """With controls or without; the controls are displayed."""
     displayed: list[Any] = []
-    monkeypatch.setattr(interacting, "display", displayed.append)
+    monkeypatch.setattr(_Controls, "show", lambda controls: displayed.append(controls))
 
     def f(x=(1, 3)):
         return x
@@ -96,3 +94,32 @@ def test_the_decorator_returns_the_function(
     assert conn.interact(x=(1, 2))(f) is f
     assert conn.interact(f) is f
     assert [type(one) for one in displayed] == [_Controls, _Controls]
+
+
+def test_what_is_shown_is_kept_for_a_saved_notebook(
+    conn: rpc_magic.Connection, monkeypatch: pytest.MonkeyPatch, time_factor: float
+) -> None:
+    """The first result stands in the notebook with the controls; the last one once the hand rests, none before."""
+    kept: Queue[tuple[str, str]] = Queue()
+    monkeypatch.setattr(interacting.Lasting, "show", lambda _, widget, *texts: kept.put(texts))
+    monkeypatch.setattr(interacting.Lasting, "renew", lambda _, *texts: kept.put(texts))
+
+    def f(x):
+        print("x is", x)
+
+    def move(to):
+        controls._is_shown.clear()
+        controls.kwargs_widgets[0].value = to
+        controls.wait()
+
+    monkeypatch.setattr(interacting, "_REST_SECONDS", 3600)
+    controls = _Controls(conn, f, {"x": (0, 98)})
+    controls.show()
+    assert kept.get_nowait() == ("f(x=49)", "<code>f(x=49)</code><pre>x is 49\n</pre>")
+    move(60)
+    move(61)
+    assert kept.empty()
+    monkeypatch.setattr(interacting, "_REST_SECONDS", 0)
+    move(62)
+    assert kept.get(timeout=30 * time_factor)[1].endswith("<pre>x is 62\n</pre>")
+    assert kept.empty()

@@ -149,6 +149,11 @@ class Recovery:
             attachment.lose(error)
         elif attachment.is_embedded and has_ended(0.0):
             attachment.lose(ConnectionLostError(attachment.url, "the embedded server has ended"))
-        elif self._processes and not any(one.is_alive for one in self._processes):
+        elif self._processes and _is_nobody_there(error) and not any(p.is_alive for p in self._processes):
             detail = "the server was killed, and the session with it"
             attachment.lose(ConnectionLostError(attachment.url, detail))
+
+
+def _is_nobody_there(error: RpcMagicError) -> bool:
+    """Tell whether nothing listens at the address; a server that does can say how the session has ended."""
+    return isinstance(error.__cause__, (FileNotFoundError, ConnectionRefusedError))

@@ -55,7 +55,7 @@ class KeeperLink:
     Args:
         packets: the packet socket to it.
         pid: of its process.
-        on_exit: called when a worker has ended.
+        on_exit: called when a worker has ended; also for each that ended with the keeper.
         on_gone: called when the keeper itself is gone.
     """
 
@@ -93,9 +93,15 @@ class KeeperLink:
             return await answer
         except OSError as error:
             raise RpcMagicError("the server's keeper process has ended") from error
+        except (
+            asyncio.CancelledError
+        ):  # who asked has gone; where the answer is still to come, `_hear` ends the worker
+            if answer.done() and not answer.cancelled() and answer.exception() is None:
+                answer.result().close()
+                self.end(request.ticket)
+            raise
         finally:
-            if answer.done():
-                self._waiting.pop(request.ticket, None)
+            self._waiting.pop(request.ticket, None)
 
     def hold(self, ticket: bytes, pid: int, link: int, page: int) -> WorkerHandle:
         """Take over the descriptors of a worker that lives."""
@@ -144,6 +150,8 @@ class KeeperLink:
                     answer.set_exception(gone)
                     answer.exception()  # taken note of: nobody may be waiting
             self._waiting.clear()
+            while self._living:
+                self._on_exit(internal.Exited(self._living.pop(), 0, "its keeper process has ended", ""))
             self._on_gone()
 
     def _hear(self, message: internal.AnyInternal, descriptors: list[int]) -> None:

@@ -144,6 +144,9 @@ class SessionTable:
         except RpcMagicError as error:
             self._forget(session)
             raise _refusal("failed", str(error)) from error
+        except asyncio.CancelledError:  # the client has gone meanwhile, and knows nothing of it
+            self._forget(session)
+            raise
         session.state = "alive"
         self._hold(session, holder)
         return session

@@ -3,7 +3,7 @@
 ``python -m rpc_magic.worker.keeper DESCRIPTOR CONFIG``. One thread, no user code. It drains the workers' file
 descriptors 1 and 2, so that no worker blocks on its own pipe and its last words survive it; it learns how each
 worker ended, and ends all that a worker left behind. Without a supervisor it goes on for a stated time, and waits at
-its station for one that comes later: that one is told of the workers that live and of those that ended meanwhile.
+its station for one that comes later: that one is told of the workers that live and of those that have ended.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rpc_magic.worker.template import Template
 __all__ = ["Keeper", "main"]
 
 _REMEMBERED = 256
-"""Workers that ended while there was no supervisor, and of which it is known how."""
+"""Workers that have ended, and of which a supervisor that comes later is told how: their clients may not know yet."""
 
 
 class Keeper:
@@ -196,8 +196,7 @@ class Keeper:
         del self._workers[worker.ticket]
         exited = internal.Exited(worker.ticket, worker.pid, ends.cause, ends.last_words)
         self._say(exited)
-        if self._supervisor is None:
-            self._deaths.append(exited)
+        self._deaths.append(exited)
 
     def _close_in_child(self) -> None:
         """In a fresh child: let go of everything that is the keeper's."""

@@ -7,16 +7,20 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from checks import Server, serving, unharmed
 from live import SECONDS, all_gone, eventually, family, is_alive
+from proxy import proxied
 
 import rpc_magic
 from rpc_magic import errors
 from rpc_magic.runtime import launch
+from rpc_magic.runtime.processes import parent_of
+from rpc_magic.wire import control
 
 CELL = """
 import pathlib, time
@@ -42,6 +46,11 @@ def kill(server: Server) -> set[int]:
     server.process.kill()
     server.process.wait()
     return others
+
+
+def names_of_sessions(conn: rpc_magic.Connection) -> set[str]:
+    answer = conn.attachment.control.ask(control.ListSessions(), control.Sessions, SECONDS)
+    return {one.name for one in answer.sessions}
 
 
 def test_a_running_cell_goes_on(server: Server, tmp_path: Path) -> None:
@@ -109,6 +118,61 @@ def test_what_ends_meanwhile(server: Server, tmp_path: Path) -> None:
         dies.restart()
         with unharmed(server):
             assert dies.call(abs, -3) == 3
+
+
+def test_who_was_cut_meanwhile_is_told_how_it_ended(server: Server) -> None:
+    """A client that had not heard of the end is told its cause by the server that is started again."""
+    with (
+        proxied(server.url) as proxy,
+        rpc_magic.connect(proxy.url, token_file=server.token_file, session="cut") as conn,
+        rpc_magic.connect(server.url, session="other") as other,
+    ):
+        conn.call(abs, 1)
+        proxy.refuse(True)
+        os.kill(conn.attachment.worker_pid, signal.SIGKILL)
+        eventually(lambda: "cut" not in names_of_sessions(other), "the server's knowledge of its end")
+        kill(server)
+        server.start()
+        proxy.refuse(False)
+        with pytest.raises(errors.SessionDiedError, match="SIGKILL"):
+            conn.call(abs, 1)
+
+
+def test_an_end_while_it_is_cut_and_its_keeper_goes(server: Server) -> None:
+    """That no process of the session is there does not tell how it ended: a server that answers does."""
+    with (
+        proxied(server.url) as proxy,
+        rpc_magic.connect(proxy.url, token_file=server.token_file, session="cut") as conn,
+    ):
+        worker, keeper = conn.attachment.worker_pid, parent_of(conn.attachment.worker_pid)
+        kill(server)
+        server.start()
+        eventually(lambda: conn.state == "attached" and conn.info().state == "idle")
+        proxy.refuse(True)
+        os.kill(worker, signal.SIGKILL)
+        all_gone({worker, keeper})
+        first = eventually(lambda: conn.attachment.retry).attempt
+        eventually(lambda: conn.state == "lost" or conn.attachment.retry.attempt > first + 2)
+        proxy.refuse(False)
+        with pytest.raises(errors.SessionDiedError, match="SIGKILL"):
+            conn.call(abs, 1)
+        conn.restart()
+        assert conn.call(abs, -1) == 1
+
+
+def test_the_keeper_of_adopted_sessions_is_killed(server: Server) -> None:
+    """Its sessions end with it: their clients are told, and get fresh ones."""
+    with rpc_magic.connect(server.url, session="own") as conn:
+        keeper = parent_of(conn.attachment.worker_pid)
+        kill(server)
+        server.start()
+        eventually(lambda: conn.state == "attached" and conn.info().state == "idle")
+        call = conn.submit(time.sleep, 600)
+        os.kill(keeper, signal.SIGKILL)
+        with pytest.raises(errors.SessionDiedError, match="keeper"):
+            call.result(SECONDS)
+        conn.restart()
+        assert conn.call(abs, -1) == 1
 
 
 def test_killed_again_and_ended(server: Server) -> None:

@@ -13,8 +13,10 @@ import pytest
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.server import keepers as module
 from rpc_magic.server.keepers import Keepers, installed_packages
+from rpc_magic.server.sessions import SessionTable
+from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.packets import PacketSocket
-from rpc_magic.wire import internal
+from rpc_magic.wire import control, internal
 
 SECONDS = 30 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))
 
@@ -22,14 +24,23 @@ SECONDS = 30 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))
 class Made:
     """A keeper as its process would answer; the process itself only waits."""
 
-    def __init__(self, *, is_well: bool = True) -> None:
+    def __init__(self, *, is_well: bool = True, is_ready: bool = True) -> None:
         self.process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.packets, self.sock = PacketSocket(mine), theirs
-        if is_well:
-            self.packets.send(internal.KeeperReady({}))
-        else:
+        if not is_well:
             self.end()
+        elif is_ready:
+            self.packets.send(internal.KeeperReady({}))
+
+    def forked(self, ticket: bytes) -> None:
+        """Say that a worker was made."""
+        link, workers_link = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        page = os.memfd_create("page")
+        os.ftruncate(page, internal.PAGE_SIZE)
+        with link, workers_link:
+            self.packets.send(internal.Forked(ticket, 1), [link.fileno(), page])
+        os.close(page)
 
     def heard(self) -> list[str]:
         names = []
@@ -127,5 +138,55 @@ def test_a_keeper_that_cannot_start(packages):
         with pytest.raises(RpcMagicError):
             await link.fork(internal.Fork(b"t", "s", "/", (), {}, 1))
         await until(keepers.are_gone)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("goes", ["before it is ready", "before the answer", "with the answer"])
+def test_a_client_that_goes_while_its_session_is_made(goes):
+    """The session ends, whatever had been done for it; its name is free again."""
+
+    async def run() -> None:
+        made = Made(is_ready=goes != "before it is ready")
+        table = SessionTable(
+            ServerSettings(),
+            lambda table: Keepers(
+                (made.process.pid, made.sock), lambda: (0, made.sock), table.worker_exited, lambda: None
+            ),
+        )
+        link = table.keepers.newest
+        info = control.ClientInfo(pid=1, host="h", user="u", python="3.11", process=b"p")
+        asking = asyncio.create_task(
+            table.attach(control.Attach("train", take=False, client=info), None, "/")
+        )
+        await settle()
+        if goes == "before it is ready":
+            assert made.heard() == []
+            asking.cancel()
+            await settle()
+            made.packets.send(internal.KeeperReady({}))
+            await until(link.ready.done)
+            assert made.heard() == []
+        else:
+            await until(link.ready.done)
+            await settle()
+            ticket = next(iter(link._waiting))
+            assert made.heard() == ["Fork"]
+            if goes == "before the answer":
+                asking.cancel()
+                await settle()
+            made.forked(ticket)
+            link._readable()
+            asking.cancel()
+            await settle()
+            assert made.heard() == ["EndWorker"]
+            assert link.has_workers
+            made.packets.send(internal.Exited(ticket, 1, "it was ended", ""))
+            await until(lambda: not link.has_workers)
+        assert asking.cancelled()
+        assert table.listing() == ()
+        assert not link.has_workers
+        made.end()
+        await until(table.keepers.are_gone)
 
     asyncio.run(run())

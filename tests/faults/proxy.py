@@ -29,7 +29,9 @@ class _Pair:
         try:
             while data := source.recv(1 << 16):
                 self._proxy.flows.wait()
+                self._proxy.reads += 1
                 if self._proxy.fails():
+                    self._proxy.cuts += 1
                     break
                 target.sendall(data[:left])
                 left -= len(data)
@@ -66,7 +68,9 @@ class Proxy:
     Attributes:
         url: where clients connect.
         flows: cleared, packets vanish without a word.
-        fails: asked at each read in either direction whether it fails; the connection is then cut.
+        fails: asked at each read in either direction whether it fails; the connection is then cut, and what was read
+            is lost.
+        connections, reads, cuts: how many there were; of the reads, how many have failed.
     """
 
     UNLIMITED = 1 << 62
@@ -82,7 +86,7 @@ class Proxy:
         self._schedule: list[tuple[int, int]] = []
         self._pairs: list[_Pair] = []
         self._refuses = False
-        self.connections = 0
+        self.connections = self.reads = self.cuts = 0
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
@@ -103,6 +107,10 @@ class Proxy:
             self.connections += 1
             self._pairs = [pair for pair in self._pairs if not pair.is_over]
             self._pairs.append(_Pair(self, client, server))
+
+    def lead_to(self, url: str) -> None:
+        """From now on, relay to another server."""
+        self._port = parse_address(url).port
 
     def take_budgets(self) -> tuple[int, int]:
         return self._schedule.pop(0) if self._schedule else (self.UNLIMITED, self.UNLIMITED)

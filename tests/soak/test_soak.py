@@ -1,106 +1,240 @@
 """Minutes of random calls with random cuts, interrupts, deaths and server restarts: nothing is lost or run twice.
 
-``pytest -m soak`` takes ten minutes; RPC_MAGIC_SOAK_SECONDS says another time, RPC_MAGIC_SOAK_SEED repeats a run's
-choices (what happens when is the machine's).
+``pytest -m soak`` takes ten minutes and what a calm run of the same calls takes; RPC_MAGIC_SOAK_SECONDS says another
+time, RPC_MAGIC_SOAK_SEED repeats a run's choices (what happens when is the machine's). With ``-s`` it tells figures.
+
+The server is told to end in the first third of the time and killed in the first two: the processes of the last third
+live long enough for their memory to be judged. Those of the first client's session go on from the first third.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import secrets
-import threading
+import subprocess
+import sys
 import time
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-import psutil
+import msgspec
 import pytest
 from checks import Server
-from clients import Client
-from live import SECONDS, all_gone, eventually, family
-from proxy import proxied
+from clients import Entry, Task, read_journal
+from live import SECONDS, eventually
+from proxy import Proxy, proxied
+from watching import Watch, processes
 
 LENGTH = float(os.environ.get("RPC_MAGIC_SOAK_SECONDS", "600"))
 CLIENTS = 4
 FAILS = 0.1
 """One read in ten fails, of those that the network between the clients and the server does."""
+FLAT = 8 << 20
+"""Bytes that a process may grow by from the middle of its life to the end: what the allocator and caches sway by."""
 
 
-def _memory() -> int:
-    gc.collect()
-    return int(psutil.Process().memory_info().rss)
+class Trouble(NamedTuple):
+    """What was done to the server: when it was told to end and when the next one was there; its kills."""
+
+    ends: list[tuple[float, float]]
+    kills: int
 
 
-def _trouble(server: Server, seed: str, until: float, pids: set[int]) -> None:
-    """Kill the supervisor and start it again, over and over."""
+def _trouble(server: Server, proxy: Proxy, seed: str, until: float) -> Trouble:
+    """End and kill the server and start it again, over and over."""
     rng = random.Random(seed)
-    while (wait := rng.uniform(4, 12)) < until - time.monotonic():
+    began, ends, kills = time.monotonic(), [], 0
+    while (now := time.monotonic()) < until:
+        elapsed = (now - began) / (until - began)
+        wait = rng.uniform(5, 20) * min(1.0, LENGTH / 120)
+        if elapsed > 2 / 3 or now + wait > until:
+            time.sleep(until - now)
+            break
         time.sleep(wait)
-        pids |= family(server.process.pid)
-        server.process.kill()
-        server.process.wait()
-        time.sleep(rng.choice((0.0, 0.5)))
-        server.start()
+        told = time.monotonic()
+        if elapsed < 1 / 3 and rng.random() < 0.4:
+            server.stop()
+            server.start()
+            ends.append((told, time.monotonic()))
+        else:
+            server.process.kill()
+            server.process.wait()
+            time.sleep(rng.choice((0.0, 0.5)))
+            server.start()
+            kills += 1
+        proxy.lead_to(server.url)
+    return Trouble(ends, kills)
+
+
+class Run:
+    """The four clients of one run.
+
+    Args:
+        folder: where they write.
+        url: where they connect.
+        server: whose token they have.
+        seed: of all that they do.
+        seconds: for how long.
+        after: the run that they repeat in calm; None in the storm.
+    """
+
+    def __init__(
+        self, folder: Path, url: str, server: Server, seed: str, seconds: float, after: Run | None = None
+    ) -> None:
+        folder.mkdir()
+        self.tasks = [
+            Task(
+                url,
+                server.token_file,
+                f"soak{n}",
+                f"{seed} {n}",
+                str(folder / f"journal{n}"),
+                str(folder / f"ledger{n}"),
+                seconds,
+                is_killed=n > 0,
+                after=after.tasks[n].journal if after is not None else "",
+            )
+            for n in range(CLIENTS)
+        ]
+        self._clients = [
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    "-W",
+                    "error",
+                    str(Path(__file__).parent / "clients.py"),
+                    msgspec.json.encode(task),
+                ],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                text=True,
+            )
+            for task in self.tasks
+        ]
+
+    def finish(self, seconds: float) -> int:
+        """Wait for their ends; return how often they have killed their session from outside."""
+        kills = 0
+        try:
+            for client in self._clients:
+                out, err = client.communicate(timeout=seconds)
+                assert (client.returncode, err) == (0, ""), err
+                kills += int(out.splitlines()[-1])
+        finally:
+            for client in self._clients:
+                client.kill()
+                client.wait()
+        return kills
+
+    def entries(self) -> list[list[Entry]]:
+        """Return what came of each client's calls."""
+        return [list(read_journal(task.journal)) for task in self.tasks]
+
+    def check_once(self) -> None:
+        """Every call is accounted for: what gave something ran once, what ended early at most once, nothing else."""
+        for task in self.tasks:
+            ends = {entry.number: entry.end for entry in read_journal(task.journal) if entry.number}
+            if not task.after:
+                assert sorted(ends) == list(range(1, len(ends) + 1)), "a call has no end"
+            ran = Counter(map(int, Path(task.ledger).read_text().split()))
+            twice = {number for number, count in ran.items() if count > 1}
+            assert not twice, f"these ran twice: {twice}"
+            lost = {number for number, end in ends.items() if end in {"value", "error"} and not ran[number]}
+            assert not lost, f"these gave something and did not run: {lost}"
+            assert set(ran) <= set(ends)
+
+
+def _check_deaths(entries: Iterable[Entry], trouble: Trouble) -> None:
+    """A session goes because it was killed, or because the server was told to end; so do calls that it stops."""
+    for entry in entries:
+        is_its_own = (entry.end == "stopped" and not entry.is_torn) or "killed by SIGKILL" in entry.value
+        if entry.end in {"stopped", "died"} and not is_its_own:
+            near = any(told < entry.at < back + 2 * SECONDS for told, back in trouble.ends)
+            assert near, f"for no reason: {entry}"
+
+
+def _compare(storm: list[Entry], calm: list[Entry]) -> None:
+    """What came of each call is the same in the calm run; of a stopped one, what it had shown is the beginning."""
+    repeated = {entry.number: entry for entry in calm}
+    for entry in storm:
+        one = repeated.get(entry.number)
+        if entry.end == "stopped":
+            assert one is not None
+            texts = ["".join(str(part) for _, part in shown.shown) for shown in (entry, one)]
+            assert texts[1].startswith(texts[0]), f"other output: {entry}, in the calm {one}"
+        elif entry.end in {"value", "error"} and not entry.is_torn:
+            assert one is not None
+            same = [(it.kind, it.end, it.value, it.shown) for it in (entry, one)]
+            assert same[0] == same[1], f"another end: {entry}, in the calm {one}"
+
+
+def _files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(LENGTH + 20 * SECONDS)
-def test_soak(tmp_path: Path) -> None:
+@pytest.mark.timeout(3 * LENGTH + 20 * SECONDS)
+def test_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call is accounted for exactly once, outputs are those of a calm run, and nothing is left behind."""
     seed = os.environ.get("RPC_MAGIC_SOAK_SEED") or secrets.token_hex(4)
     print(f"the seed is {seed}")
     runtime = Path(os.environ["RPC_MAGIC_RUNTIME_DIR"])
-    began = psutil.Process().num_fds(), threading.active_count()
-    pids: set[int] = set()
-    server = Server(tmp_path, "--port", "0", "--name", "soak")
+    temporary, place = tmp_path / "temporary", tmp_path / "server"
+    for folder in (temporary, place):
+        folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    server = Server(place, "--port", "0", "--name", "soak", "--stop-seconds", "2")
     size = server.size()
-    try:
-        with proxied(server.url) as proxy:
-            clients = [
-                Client(f"soak{n}", f"{seed} {n}", proxy.url, server.token_file, tmp_path / f"ledger{n}")
-                for n in range(CLIENTS)
-            ]
-            for client in clients:
-                client.cell()  # a calm one: what is expected is what it shows
+    with proxied(server.url) as proxy, Watch(max(0.5, LENGTH / 200)) as watch:
+        try:
             luck = random.Random(f"{seed} cuts")
             proxy.fails = lambda: luck.random() < FAILS
-            until = time.monotonic() + LENGTH
-            threads = [threading.Thread(target=client.run, args=(until,)) for client in clients]
-            for thread in threads:
-                thread.start()
-            middle = threading.Timer(LENGTH / 2, lambda: sizes.append(_memory()))
-            sizes: list[int] = []
-            middle.start()
-            _trouble(server, f"{seed} server", until, pids)
-            for thread in threads:
-                thread.join(3 * SECONDS)
-            assert not any(thread.is_alive() for thread in threads), f"one hangs; seed {seed}; {clients}"
-            proxy.fails = bool
-            sizes.append(_memory())
-            _account(clients, seed)
-            for client in clients:
-                client.conn.close()
-            pids |= family(server.process.pid)
+            storm = Run(tmp_path / "storm", proxy.url, server, seed, LENGTH)
+            trouble = _trouble(server, proxy, f"{seed} server", time.monotonic() + LENGTH)
+            kills = storm.finish(5 * SECONDS)
             # A session has two descriptors in the supervisor, and an earlier keeper one.
             most = size[0] + 3 * CLIENTS
             eventually(lambda: server.size()[0] <= most and server.size()[1] == size[1], "its usual size")
-            cuts, calls = proxy.connections, sum(len(client.got) for client in clients)
-            deaths = sum(client.deaths for client in clients)
+        except BaseException:
+            print(server.log[-5_000:])
+            raise
+        finally:
+            server.stop()
+    eventually(lambda: not processes(), "the end of all processes")
+    began = time.monotonic()
+    server.start()
+    try:
+        calm = Run(tmp_path / "calm", server.url, server, seed, 0.0, storm)
+        calm.finish(LENGTH + 5 * SECONDS)
     finally:
         server.stop()
-    all_gone(pids)
+    entries = [entry for client in storm.entries() for entry in client if entry.number]
+    grown = watch.grown()
     print(
-        f"{calls} calls over {cuts} connections, {deaths} deaths; memory {[size >> 20 for size in sizes]} MiB"
+        f"{len(entries)} calls, {dict(Counter(entry.end for entry in entries))} over {proxy.connections} connections; "
+        f"{proxy.cuts} of {proxy.reads} reads failed; {kills} kills of sessions from outside, "
+        f"{sum(entry.kind == 'dying' for entry in entries)} from inside; the server was told to end "
+        f"{len(trouble.ends)} times and killed {trouble.kills} times; calm: {time.monotonic() - began:.0f} s\n"
+        f"grown: {grown}\nMiB over time: {watch.sizes()}"
     )
-    assert sizes[-1] < sizes[0] + 50_000_000, f"memory grows: {sizes}; seed {seed}"
-    eventually(lambda: (psutil.Process().num_fds(), threading.active_count()) <= began, f"{began} again")
-    left = {path.name for path in runtime.rglob("*") if not path.is_dir() and path.parent.name != "tokens"}
-    assert not left, f"files are left: {left}; seed {seed}"
-
-
-def _account(clients: list[Client], seed: str) -> None:
-    for client in clients:
-        if client.error is not None:
-            raise AssertionError(f"a client failed; seed {seed}") from client.error
-        client.check()
+    assert 0.8 * FAILS < proxy.cuts / proxy.reads < 1.2 * FAILS
+    assert "Traceback" not in server.log, server.log
+    for run in (storm, calm):
+        run.check_once()
+    _check_deaths(entries, trouble)
+    for one, other in zip(storm.entries(), calm.entries(), strict=True):
+        _compare(one, other)
+    assert {"supervisor", "keeper", "worker", "client"} == set(grown)
+    for kind, growth in grown.items():
+        assert growth.memory < FLAT, f"the memory of a {kind} grows: {growth}"
+        # A keeper has seven descriptors for each session, a worker one for each array that it holds.
+        assert max(growth.descriptors, growth.threads) <= 8 * CLIENTS, f"a {kind} grows: {growth}"
+    assert not processes()
+    left = {name for name in _files(runtime) if not name.startswith("tokens/")}
+    assert not left | _files(temporary), f"files are left: {left}, {_files(temporary)}"
+    assert _files(place) == {"server.log"}

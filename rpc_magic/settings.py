@@ -117,6 +117,7 @@ class WorkerSettings:
         spool: bytes of output that wait in a session's spool file for a client that is not there.
         last_output: bytes of the last output that are held when the spool is full; what lies between is dropped.
         answer_seconds: how long an import waits for a client that is not there.
+        return_seconds: how long a client of calls by name, or of the engine, may be away until its results are dropped.
     """
 
     message: int = 4 * GIB
@@ -131,6 +132,7 @@ class WorkerSettings:
     spool: int = 1 * GIB
     last_output: int = 4 * MIB
     answer_seconds: float = 40.0
+    return_seconds: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ class Attachment:
         self.control = self._control_link(sock)
         try:
             self.welcome = self.control.welcome(max(0.1, deadline - time.monotonic()))
+            self._recovery.note_server()
             self.code = "bytecode" if self.welcome.python == python_tag() else "source"
             self.io.every(min(1.0, self._settings.beat_seconds), self._beat)
             if self.welcome.has_sessions and (session or place.is_embedded or not self.welcome.has_functions):
@@ -208,6 +209,7 @@ class Attachment:
     def take_control(self, link: ControlLink, welcome: control.Welcome) -> None:
         """Speak with the supervisor on this connection from now on."""
         self.control, self.welcome = link, welcome
+        self._recovery.note_server()
 
     def _ping(self) -> None:
         self.control.ping()
@@ -279,16 +281,16 @@ class Attachment:
         self.on_change()
 
     def _control_lost(self) -> None:
-        if self.state in LIVE:
+        if self.state in LIVE or self.state == "died":
             self._recovery.start()
 
-    def note_resumed(self, link: Link, *, is_known: bool) -> None:
-        """Whoever reads: the session goes on with the link, or knows nothing of it."""
-        self._recovery.note_resumed(link, is_known=is_known)
+    def note_resumed(self, role: Role, *, is_known: bool) -> None:
+        """Whoever reads: the other side goes on with the link of `role`, or knows nothing of it."""
+        self._recovery.note_resumed(role, is_known=is_known)
 
     def link_lost(self, role: Role, detail: str, *, can_resume: bool) -> Exception | None:
         """A connection has ended: it is made again, or the supervisor says why within a moment."""
-        if self._error is not None:
+        if self._error is not None and not (role is Role.FUNCTIONS and self.state == "died"):
             return self._error
         if can_resume:
             self._recovery.start()

@@ -26,6 +26,7 @@ __all__ = ["Link"]
 _ids = itertools.count(1)
 _REMEMBERED = WorkerSettings().functions // 2
 """Functions that a link takes for known: fewer than a session remembers, so that none is forgotten there first."""
+_LEAVE = messages.encode(messages.Leave())
 
 
 class _Known(dict[bytes, None]):
@@ -167,7 +168,7 @@ class Link(ResumableLink):
 
     def _dispatch(self, frame: Frame) -> None:
         message, call, buffers = messages.decode_answer(frame.message), frame.call, frame.buffers
-        if self._sent and (self._sent[0].number or 0) <= frame.ack:
+        if self._sent and self._sent[0].number <= frame.ack:
             self._acknowledged(frame.ack)
         if isinstance(message, messages.Outcome):
             listener = self._listeners.pop(call, None)
@@ -225,6 +226,8 @@ class Link(ResumableLink):
     def close(self, error: Exception) -> None:
         """Close the connection; calls that wait end with `error`. Any thread."""
         if self._gone is None:
+            if self.is_up and not self.is_session:
+                self._send_unnumbered(0, _LEAVE)  # of a session the supervisor is told
             self._gone = error
 
             def then() -> None:

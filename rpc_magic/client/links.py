@@ -65,10 +65,10 @@ class Links(dict[Role, Link]):
             self._take_stray,
             self.chunks if role is Role.DATA else None,
         )
+        link.on_resumed = lambda is_known: attachment.note_resumed(role, is_known=is_known)
         if role is Role.DATA:
             link.on_question = lambda question: self.modules.answer(question, link.send)
             link.on_libraries = self.compare
-            link.on_resumed = lambda is_known: attachment.note_resumed(link, is_known=is_known)
             link.is_far = attachment.nearest >= FAR_SECONDS
             configure = messages.Configure(self._is_plain_only, attachment.code == "source", link.is_far)
             if configure != messages.Configure():
@@ -104,15 +104,13 @@ class Links(dict[Role, Link]):
         """Tell whether a call of this number has not ended."""
         return any(link.has(call) for link in list(self.values()))
 
-    def cut_one(self) -> Link | None:
-        """Return a link that has no connection and can have another one."""
-        link = self.get(Role.DATA)
-        return link if link is not None and not link.is_up and not link.is_gone else None
+    def cut_off(self) -> list[tuple[Role, Link]]:
+        """Return the links that have no connection and can have another one."""
+        return [(role, link) for role, link in list(self.items()) if not link.is_up and not link.is_gone]
 
     def acknowledge(self) -> None:
         """Tell the other sides what has come."""
-        link = self.get(Role.DATA)
-        if link is not None:
+        for link in list(self.values()):
             link.acknowledge()
 
     def drop_value(self, key: str) -> None:

@@ -1,7 +1,7 @@
 """Large frames on their way out: the I/O thread sends them one after the other, their large buffers in chunks ahead.
 
 While one waits here, everything else that is sent on the link waits behind it, so that the order of requests is kept.
-A frame with a number is done when the other side has acknowledged it (`Link` says so), another one when it has left.
+A frame is done when the other side has acknowledged it (`ResumableLink` says so).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from rpc_magic.transport import FrameSocket
 from rpc_magic.transport.pace import Pace
 from rpc_magic.wire.chunks import LARGE
-from rpc_magic.wire.frames import JOIN, Buffer
+from rpc_magic.wire.frames import Buffer
 from rpc_magic.wire.transfers import Outgoing, Transfers
 
 __all__ = ["Entry", "Outbox"]
@@ -23,8 +23,8 @@ class Entry:
     """A frame that is sent.
 
     Attributes:
-        number: as in `FrameSocket.send`; None for a link that cannot be resumed.
-        call, encoded, buffers: call, message and objects. Of a frame with a number that is not large they are copies.
+        number: as in `FrameSocket.send`.
+        call, encoded, buffers: call, message and objects. Of a frame that is not large they are copies.
         size: bytes of the buffers.
         done: set when its buffers are of no further use, so that their owner may change them; None for copies.
         outgoing: its transfer, once that has begun.
@@ -32,15 +32,13 @@ class Entry:
 
     __slots__ = ("buffers", "call", "done", "encoded", "number", "outgoing", "size")
 
-    def __init__(
-        self, number: int | None, call: int, encoded: bytes, buffers: Sequence[Buffer], size: int
-    ) -> None:
+    def __init__(self, number: int, call: int, encoded: bytes, buffers: Sequence[Buffer], size: int) -> None:
         self.number, self.call, self.encoded, self.buffers, self.size = number, call, encoded, buffers, size
         self.done: threading.Event | None = None
         self.outgoing: Outgoing | None = None
-        if size >= (JOIN if number is None else LARGE):
+        if size >= LARGE:
             self.done = threading.Event()
-        elif number is not None and size:
+        elif size:
             self.buffers = [b if type(b) is bytes else bytes(b) for b in buffers]
 
     def finish(self) -> None:
@@ -49,14 +47,9 @@ class Entry:
         if self.done is not None:
             self.done.set()
 
-    def note_left(self) -> None:
-        """It has left."""
-        if self.number is None:
-            self.finish()
-
 
 class Outbox:
-    """See the module's text. `pump`, `flushed` and `drop` are called by the I/O thread only, `post` by any.
+    """See the module's text. `pump` and `drop` are called by the I/O thread only, `post` by any.
 
     Args:
         frames: the connection.
@@ -69,7 +62,6 @@ class Outbox:
     def __init__(self, frames: FrameSocket, transfers: Transfers | None, *, is_far: bool = False) -> None:
         self._frames, self._transfers = frames, transfers
         self._waiting: deque[Entry] = deque()
-        self._begun: deque[Entry] = deque()  # handed over whole; a part waits for the socket
         self._last: Entry | None = None
         self.is_far = is_far
         self._pace, self._sent_before = Pace(is_far=False), 0
@@ -101,7 +93,7 @@ class Outbox:
         while self._waiting:
             entry = self._waiting[0]
             if self._frames.is_closed:
-                self._waiting.popleft().note_left()
+                self._waiting.popleft()
                 continue
             if self._transfers is not None and entry.outgoing is None:
                 entry.outgoing = self._transfers.outgoing(entry.encoded, entry.buffers)
@@ -113,10 +105,6 @@ class Outbox:
             else:
                 self._frames.send(entry.call, entry.encoded, entry.buffers, number=entry.number)
             self._waiting.popleft()
-            if self._frames.has_unsent:
-                self._begun.append(entry)
-            else:
-                entry.note_left()
         return self._frames.has_unsent
 
     def _go_on(self, entry: Entry, outgoing: Outgoing) -> None:
@@ -125,13 +113,6 @@ class Outbox:
             outgoing.is_packing = self._pace.is_slow(self._frames.bytes_sent - self._sent_before)
             self._frames.send(entry.call, *step, number=entry.number if step.transfer else 0)
 
-    def flushed(self) -> None:
-        """Nothing waits for the socket any more."""
-        while self._begun:
-            self._begun.popleft().note_left()
-
     def drop(self) -> None:
         """Nothing will be sent any more."""
-        self.flushed()
-        while self._waiting:
-            self._waiting.popleft().note_left()
+        self._waiting.clear()

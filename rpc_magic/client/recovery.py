@@ -35,6 +35,17 @@ __all__ = ["LIVE", "Recovery"]
 LIVE = frozenset({"attached", "reconnecting"})
 """States of an attachment in which it has its session, or comes back to it."""
 
+_CONNECTED = LIVE | {"died"}
+"""States in which it is connected, or comes back: without a session there are still calls by name, and `restart`."""
+
+_NOT_KNOWN = "whether the calls that had not ended were run is not known"
+_UNKNOWN = {
+    Role.DATA: "the session could not go on where the connection broke",
+    Role.FUNCTIONS: f"the program that ran the calls by name has forgotten them, or was started anew; {_NOT_KNOWN}",
+    Role.ENGINE: f"the session's engine has forgotten the tasks, or has another client; {_NOT_KNOWN}",
+}
+"""What it means when the other side of a link knows nothing of it."""
+
 _LOOK_SECONDS = 0.05
 """Between two looks whether an answer is still waited for."""
 
@@ -52,6 +63,7 @@ class Recovery:
         self._attachment, self._settings = attachment, settings
         self._reconnecting = Reconnecting(settings, self._is_cut, self._come_back, self._note_retry)
         self._processes: tuple[Identity, ...] = ()  # that the session needs, where they can be seen
+        self._supervisor: Identity | None = None  # likewise; the program that exposes functions ends with it
         self._cut_at = 0.0
         self._resumed: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
@@ -68,21 +80,29 @@ class Recovery:
         is_here = self._attachment.welcome.machine == machine_id()
         self._processes = (identity_of(worker_pid), identity_of(parent_of(worker_pid))) if is_here else ()
 
-    def note_resumed(self, link: Link, *, is_known: bool) -> None:
-        """Whoever reads: the session goes on with the link, or knows nothing of it."""
+    def note_server(self) -> None:
+        """The attachment speaks with another supervisor."""
+        welcome = self._attachment.welcome
+        self._supervisor = identity_of(welcome.pid) if welcome.machine == machine_id() else None
+
+    def note_resumed(self, role: Role, *, is_known: bool) -> None:
+        """Whoever reads: the other side goes on with the link of `role`, or knows nothing of it."""
         if not is_known:
-            detail = "the session could not go on where the connection broke"
-            link.close(ConnectionLostError(self._attachment.url, detail))
+            self._give_up(role, _UNKNOWN[role])
         self._resumed.put(is_known)
+
+    def _give_up(self, role: Role, detail: str) -> None:
+        link = self._attachment.links.get(role)
+        if link is not None:
+            link.close(ConnectionLostError(self._attachment.url, detail))
 
     # ------------------------------------------------------------ the thread that connects again
 
     def _is_cut(self) -> bool:
         """Tell whether something has still to be connected again."""
         attachment = self._attachment
-        return attachment.state in LIVE and (
-            attachment.control.is_gone or attachment.links.cut_one() is not None
-        )
+        is_cut = attachment.control.is_gone or bool(attachment.links.cut_off())
+        return is_cut and attachment.state in _CONNECTED
 
     def _note_retry(self, retry: Retry | None) -> None:
         attachment = self._attachment
@@ -99,9 +119,8 @@ class Recovery:
             if attachment.control.is_gone:
                 self._attach_again()
                 is_back = True
-            link = attachment.links.cut_one()
-            if link is not None:
-                is_back = self._resume(link) or is_back
+            for role, link in attachment.links.cut_off():
+                is_back = self._resume(role, link) or is_back
         except SessionDiedError as error:
             died = error
             attachment.io.do(lambda: attachment.die(died))
@@ -114,7 +133,7 @@ class Recovery:
         link = attachment.dial_control(seconds)
         try:
             welcome = link.welcome(seconds)
-            if attachment.ticket:
+            if attachment.ticket and attachment.state in LIVE:
                 info = client_info(welcome)
                 request = control.Attach(attachment.wanted, take=False, client=info, ticket=attachment.ticket)
                 attachment.check(link.ask(request, control.Attached, seconds))
@@ -127,14 +146,17 @@ class Recovery:
         attachment.take_control(link, welcome)
         attachment.stop_again()
 
-    def _resume(self, link: Link) -> bool:
+    def _resume(self, role: Role, link: Link) -> bool:
         attachment = self._attachment
+        if role is Role.FUNCTIONS and not attachment.welcome.has_functions:
+            self._give_up(role, f"the server exposes no functions any more; {_NOT_KNOWN}")
+            return False
         deadline = time.monotonic() + self._settings.connect_seconds
-        sock = attachment.dial(Role.DATA, self._settings.connect_seconds, link.due)
+        sock = attachment.dial(role, self._settings.connect_seconds, link.due)
         is_done = self._resumed = queue.SimpleQueue()
         attachment.io.do(lambda: link.resume(sock))
         # No answer: it is tried again. Nobody waits for one when the session has ended meanwhile, or is left.
-        while attachment.state in LIVE and time.monotonic() < deadline:
+        while attachment.state in _CONNECTED and not link.is_gone and time.monotonic() < deadline:
             with contextlib.suppress(queue.Empty):
                 return is_done.get(timeout=_LOOK_SECONDS)
         return False
@@ -142,6 +164,8 @@ class Recovery:
     def _consider(self, error: RpcMagicError) -> None:
         """An attempt has failed; give up where no other one can succeed."""
         attachment = self._attachment
+        if self._supervisor is not None and not self._supervisor.is_alive:
+            self._give_up(Role.FUNCTIONS, f"the server was killed, and the program with it; {_NOT_KNOWN}")
         is_over = time.monotonic() - self._cut_at > self._settings.reconnect_seconds
         if isinstance(error, AuthenticationError) or is_over:
             attachment.lose(ConnectionLostError(attachment.url, str(error)))

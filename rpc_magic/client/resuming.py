@@ -1,8 +1,8 @@
 """The connections that carry a link, one after the other; frames are numbered, and kept until they are acknowledged.
 
-Theory of operation. One connection carries the link. A link to a session outlives it (protocol page, section 7): its
-frames are numbered and kept until the session has acknowledged them. When the connection breaks, what is sent gathers;
-`resume` gives the link another connection, on which it goes on as soon as the session has said what it has received.
+Theory of operation. One connection carries the link, which outlives it (protocol page, section 7): frames are numbered
+and kept until the other side has acknowledged them. When the connection breaks, what is sent gathers; `resume` gives
+the link another connection, on which it goes on as soon as the other side has said what it has received.
 `_lock` is held while a frame is numbered, kept and handed over, so that the numbers rise in the order of the wire.
 """
 
@@ -31,7 +31,7 @@ __all__ = ["ResumableLink"]
 
 _ACKNOWLEDGE = messages.encode(messages.Acknowledge())
 _OWED = 1 << 18
-"""Bytes received after which they are acknowledged, so that the session need not hold them any longer."""
+"""Bytes received after which they are acknowledged, so that the other side need not hold them any longer."""
 
 
 class ResumableLink(ABC):
@@ -44,7 +44,7 @@ class ResumableLink(ABC):
         on_lost: called on the I/O thread when the connection is gone without having been closed, and told how, and
             whether the link can go on. If not, it returns the error that its calls end with, or None to give it later
             by `fail_all`.
-        store: finds chunks that need not be sent again; None for a link to a program, which cannot be resumed.
+        store: finds chunks that need not be sent again; None where nothing is sent in chunks.
 
     Attributes:
         on_resumed: called by whoever reads when the link goes on, or cannot (False).
@@ -151,12 +151,9 @@ class ResumableLink(ABC):
     def _post(self, call: int, encoded: bytes, buffers: Sequence[Buffer], size: int) -> Entry | None:
         """Send a small frame at once, have the I/O thread send a large one; None when it was sent."""
         with self._lock:
-            number = None
-            if self._store is not None:
-                number = self._number = self._number + 1
+            number = self._number = self._number + 1
             entry = Entry(number, call, encoded, buffers, size)
-            if number is not None:
-                self._sent.append(entry)
+            self._sent.append(entry)
             if not self.is_up:
                 return entry
             if size < JOIN and not self._outbox:
@@ -172,9 +169,9 @@ class ResumableLink(ABC):
         return entry
 
     def acknowledge(self, owed: int = 0) -> None:
-        """Tell the session what has come, when more than `owed` bytes have come since it was last told."""
+        """Tell the other side what has come, when more than `owed` bytes have come since it was last told."""
         frames = self._frames
-        if frames.bytes_received - self._owed_from > owed and self._store is not None and self.is_up:
+        if frames.bytes_received - self._owed_from > owed and self.is_up:
             self._owed_from = frames.bytes_received
             self._send_unnumbered(0, _ACKNOWLEDGE)
 
@@ -187,9 +184,9 @@ class ResumableLink(ABC):
             self._io.do(lambda: self._lose("it broke while sending", frames))
 
     def _acknowledged(self, number: int) -> None:
-        """Whoever reads: the session has received everything up to this number."""
+        """Whoever reads: the other side has received everything up to this number."""
         sent = self._sent
-        while sent and (sent[0].number or 0) <= number:
+        while sent and sent[0].number <= number:
             sent.popleft().finish()
 
     # ------------------------------------------------------------ the I/O thread
@@ -240,7 +237,6 @@ class ResumableLink(ABC):
             self._lose("it broke while sending", frames)
             is_empty = True
         if is_empty:
-            self._outbox.flushed()
             self._empty_outbox()
         return is_empty and not self._frames.has_unsent
 
@@ -257,7 +253,6 @@ class ResumableLink(ABC):
 
     def _lose(self, detail: str, frames: FrameSocket, *, is_broken: bool = False) -> None:
         """The connection is gone; with `is_broken` it broke the protocol, which no other one would mend."""
-        can_resume = self._store is not None and not is_broken
         with self._leading:  # whoever leads has seen it, or will at once
             if self._gone is not None or frames is not self._frames or not self._is_open:
                 return
@@ -265,10 +260,10 @@ class ResumableLink(ABC):
                 self.read_rest()  # it may have been noticed by sending
             with self._lock:
                 self._is_open = self.is_up = False
-                if not can_resume:
+                if is_broken:
                     self._gone = RpcMagicError("this connection is gone")
         self._io.forget(self, frames.close)
-        error = self._on_lost(detail, can_resume)
+        error = self._on_lost(detail, not is_broken)
         if error is not None:
             self.fail_all(error)
 
@@ -279,7 +274,7 @@ class ResumableLink(ABC):
         self._lose("the server has not been heard of", self._frames)
 
     def resume(self, sock: socket.socket) -> None:
-        """Go on, on another connection, once the session has said what it has received."""
+        """Go on, on another connection, once the other side has said what it has received."""
         with self._leading, self._lock:
             if self._gone is not None or self._is_open:
                 sock.close()
@@ -290,7 +285,7 @@ class ResumableLink(ABC):
         self._io.watch(self)
 
     def _go_on(self, *, is_known: bool) -> None:
-        """The session has said what it has received: send the rest."""
+        """The other side has said what it has received: send the rest."""
         if is_known:
             with self._lock:
                 for entry in self._sent:

@@ -14,6 +14,7 @@ __all__ = [
     "FindModule",
     "ForgetChunks",
     "Lacking",
+    "Leave",
     "Libraries",
     "ModuleFound",
     "ModulesChanged",
@@ -78,6 +79,10 @@ class Resumed(Message, tag=27, frozen=True):
     """
 
     is_known: bool
+
+
+class Leave(Message, tag=28, frozen=True):
+    """The client of calls by name, or of the engine, will not come back: nothing need be kept for it. No answer."""
 
 
 # ---------------------------------------------------------------- both ways

@@ -51,6 +51,7 @@ from rpc_magic.wire.exchanges import (
     FindModule,
     ForgetChunks,
     Lacking,
+    Leave,
     Libraries,
     ModuleFound,
     ModulesChanged,
@@ -115,6 +116,7 @@ __all__ = [
     "Inspected",
     "Kept",
     "Lacking",
+    "Leave",
     "Libraries",
     "ListCalls",
     "ListFunctions",
@@ -173,6 +175,7 @@ Request = (
     | CancelCall
     | InputReply
     | Acknowledge
+    | Leave
     | CommMessage
     | ModuleFound
     | ModulesChanged

@@ -12,17 +12,14 @@ import queue
 import signal
 import socket
 import threading
-from collections.abc import Sequence
 from types import FrameType
 
-from rpc_magic.errors import ProtocolError
-from rpc_magic.settings import WireLimits, WorkerSettings
-from rpc_magic.transport import FrameSocket, PacketSocket
+from rpc_magic.settings import WorkerSettings
+from rpc_magic.transport import PacketSocket
 from rpc_magic.transport.iothread import IoThread
 from rpc_magic.transport.packets import close_all
 from rpc_magic.wire import internal, messages
-from rpc_magic.wire.frames import Buffer
-from rpc_magic.worker.cutting import encode_fitting
+from rpc_magic.worker.callers import Caller, Callers
 from rpc_magic.worker.exposed import Exposed, failure
 
 __all__ = ["Calls"]
@@ -30,48 +27,6 @@ __all__ = ["Calls"]
 
 class _CancelledCall(KeyboardInterrupt):
     """A client has cancelled the call that runs."""
-
-
-class _Client:
-    """One client's connection for calls by name; a channel of the I/O thread."""
-
-    def __init__(self, sock: socket.socket, calls: Calls, limits: WireLimits) -> None:
-        self._frames = FrameSocket(sock, limits)
-        self._calls = calls
-
-    def fileno(self) -> int:
-        return self._frames.fileno()
-
-    def readable(self) -> None:
-        try:
-            for frame in self._frames.read():
-                self._calls.take(self, frame.call, messages.decode_request(frame.message), frame.buffers)
-        except (EOFError, OSError, ProtocolError):
-            self.close()
-
-    def writable(self) -> bool:
-        try:
-            return self._frames.flush()
-        except OSError:
-            self.close()
-            return True
-
-    def close(self) -> None:
-        self._calls.clients.discard(self)
-        self._calls.io.forget(self, self._frames.close)
-
-    def close_now(self) -> None:
-        """Close when the I/O thread has ended."""
-        self._frames.close()
-
-    def answer(self, call: int, outcome: messages.Outcome, buffers: Sequence[Buffer] = ()) -> None:
-        """Send an outcome; any thread. A client that has gone gets none."""
-        try:
-            is_sent = self._frames.is_closed or self._frames.send(call, encode_fitting(outcome), buffers)
-        except OSError:
-            return
-        if not is_sent:
-            self._calls.io.watch_writing(self)
 
 
 class _Supervisor:
@@ -88,9 +43,8 @@ class _Supervisor:
             while received := self._packets.receive():
                 message, descriptors = received
                 if isinstance(message, internal.Adopt):
-                    client = _Client(socket.socket(fileno=descriptors[0]), self._calls, self._calls.limits)
-                    self._calls.clients.add(client)
-                    self._calls.io.watch(client)
+                    sock = socket.socket(fileno=descriptors[0])
+                    self._calls.callers.adopt(sock, message.client, message.resume)
                 else:
                     close_all(descriptors)
         except EOFError:
@@ -106,7 +60,7 @@ class _Supervisor:
         self._calls.io.forget(self, self._packets.close)
 
 
-_Entry = tuple[_Client, int, messages.CallExposed, list[memoryview]]
+_Entry = tuple[Caller, int, messages.CallExposed, list[memoryview]]
 
 
 class Calls:
@@ -118,17 +72,16 @@ class Calls:
     def __init__(self, exposed: Exposed, threads: int, settings: WorkerSettings | None = None) -> None:
         settings = settings or WorkerSettings()
         self.io = IoThread()
-        self.limits = WireLimits(payload=settings.message)
+        self.callers = Callers(self.io, self.take, settings)
         self._limit = settings.calls
         self._waiting: set[int] = set()  # ids of the requests
-        self.clients: set[_Client] = set()
         self._supervisor: _Supervisor | None = None
         self._exposed = exposed
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
-        self._cancelled: set[tuple[_Client, int]] = set()
-        self._running: tuple[_Client, int] | None = None
-        self._stopped: tuple[_Client, int] | None = None
-        self._answering: list[_Client] = []  # whose calls run; once for each
+        self._cancelled: set[tuple[Caller, int]] = set()
+        self._running: tuple[Caller, int] | None = None
+        self._stopped: tuple[Caller, int] | None = None
+        self._answering: list[Caller] = []  # whose calls run; once for each
         self._is_main = False
         self._is_answering = False  # an answer is being sent: Ctrl-C waits
         self._is_ctrl_c_kept = False
@@ -177,12 +130,10 @@ class Calls:
             self._pool.shutdown(wait=False, cancel_futures=True)
         if self._supervisor is not None:
             self._supervisor.close()
-        for client in list(self.clients):
-            if client not in self._answering:
-                client.close()
+        self.callers.close(self._answering)
         self.io.end()
 
-    def take(self, client: _Client, call: int, request: messages.Request, buffers: list[memoryview]) -> None:
+    def take(self, client: Caller, call: int, request: messages.Request, buffers: list[memoryview]) -> None:
         """I/O thread: a request has come."""
         match request:
             case messages.ListFunctions():
@@ -209,7 +160,7 @@ class Calls:
                     call, messages.Refused("this connection runs exposed functions and nothing else")
                 )
 
-    def _cancel(self, name: tuple[_Client, int]) -> None:
+    def _cancel(self, name: tuple[Caller, int]) -> None:
         if self._running == name and self._is_main:
             self._stopped = name
             # A real signal: it ends a sleep or a read too.
@@ -230,7 +181,7 @@ class Calls:
                 client.close_now()
 
     def _run_named(
-        self, name: tuple[_Client, int], request: messages.CallExposed, buffers: list[memoryview]
+        self, name: tuple[Caller, int], request: messages.CallExposed, buffers: list[memoryview]
     ) -> None:
         client, call = name
         if name in self._cancelled:
@@ -239,6 +190,7 @@ class Calls:
             return
         is_over = False
         try:
+            self.callers.settle()
             self._running = name
             answer = self._exposed.call(request, buffers)
             self._running = None

@@ -10,6 +10,7 @@ import queue
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -18,9 +19,10 @@ from rpc_magic.engines.base import Task
 from rpc_magic.engines.local import LocalEngine, Resolve
 from rpc_magic.errors import ProtocolError
 from rpc_magic.settings import WireLimits, WorkerSettings
-from rpc_magic.transport import FrameSocket, PacketSocket
+from rpc_magic.transport import PacketSocket
 from rpc_magic.wire import internal, messages
 from rpc_magic.wire.frames import Buffer
+from rpc_magic.worker.replies import Replies
 
 __all__ = ["EngineHost"]
 
@@ -42,20 +44,24 @@ class EngineHost:
         self._keeper, self._resolve, self._limit = keeper, resolve, settings.calls
         self._limits = WireLimits(payload=settings.message)
         self._forked: queue.SimpleQueue[list[tuple[int, socket.socket]]] = queue.SimpleQueue()
-        self._arrivals: queue.SimpleQueue[FrameSocket] = queue.SimpleQueue()
+        self._arrivals: queue.SimpleQueue[tuple[socket.socket, bytes, int]] = queue.SimpleQueue()
         self._wake_read, self._wake_write = socket.socketpair()
-        self._channel: FrameSocket | None = None
+        self._seconds = settings.return_seconds
+        self._replies: Replies | None = None  # of the client that uses the engine
         self._engine: LocalEngine | None = None
         self._selector: selectors.BaseSelector | None = None
 
-    def adopt(self, sock: socket.socket) -> None:
-        """Helper thread: serve this connection; it takes the place of an older one."""
+    def adopt(self, sock: socket.socket, client: bytes, resume: int) -> None:
+        """Helper thread: serve this connection of a client; it takes the place of an older one."""
         if self._selector is None:
             self._selector = selectors.DefaultSelector()
             threading.Thread(
                 target=self._run, args=(self._selector,), name="rpc_magic-engine", daemon=True
             ).start()
-        self._arrivals.put(FrameSocket(sock, self._limits))
+        old = self._replies.channel if self._replies is not None else None
+        if old is not None:
+            old.hang_up()  # nobody must wait for it any longer
+        self._arrivals.put((sock, client, resume))
         self._wake_write.send(b"\0")
 
     def forked(self, pids: Sequence[int], descriptors: Sequence[int]) -> None:
@@ -76,36 +82,55 @@ class EngineHost:
         self._engine = LocalEngine(self._make, self._resolve, self._done, selector)
         selector.register(self._wake_read, selectors.EVENT_READ, self._arrived)
         while True:
-            for key, _ in selector.select():
+            for key, _ in selector.select(self._patience()):
                 action: Callable[[], None] = key.data
                 action()
+            if self._patience() == 0.0:
+                self._leave()
+
+    def _patience(self) -> float | None:
+        """Return for how many seconds a client that is away may still come back; None where there is none."""
+        replies = self._replies
+        if replies is None or replies.channel is not None:
+            return None
+        return max(0.0, replies.lost_at + self._seconds - time.monotonic())
 
     def _arrived(self) -> None:
         assert self._selector is not None
         self._wake_read.recv(64)
         with contextlib.suppress(queue.Empty):
             while True:
-                channel = self._arrivals.get_nowait()
-                self._leave()
-                self._channel = channel
+                sock, client, resume = self._arrivals.get_nowait()
+                self._lose()
+                if self._replies is None or self._replies.client != client or not resume:
+                    self._leave()
+                    self._replies = Replies(client, self._limits)
+                channel = self._replies.adopt(sock, resume)
                 self._selector.register(channel.fileno(), selectors.EVENT_READ, self._hear)
+                self._flush()
                 self._hear()
 
-    def _leave(self) -> None:
+    def _lose(self) -> None:
+        """The connection is gone; the client may come back on another one, and what runs goes on."""
         assert self._selector is not None
+        channel = self._replies.lose() if self._replies is not None else None
+        if channel is not None:
+            self._selector.unregister(channel.fileno())
+            channel.close()
+
+    def _leave(self) -> None:
+        """The client will not come back: end what it has begun."""
         assert self._engine is not None
-        if self._channel is not None:
-            self._selector.unregister(self._channel.fileno())
-            self._channel.close()
-            self._channel = None
-            self._engine.close()
+        self._lose()
+        self._replies = None
+        self._engine.close()
 
     def _hear(self) -> None:
         assert self._engine is not None
-        if self._channel is None:
+        if self._replies is None:
             return
         try:
-            for frame in self._channel.read():
+            for frame in self._replies.read():
                 request = messages.decode_request(frame.message)
                 if isinstance(request, messages.DefineFunction):
                     self._engine.define(request.digest, frame.buffers)
@@ -121,14 +146,23 @@ class EngineHost:
                     self._engine.cancel(request.call)
                 elif isinstance(request, messages.ModulesChanged):
                     self._engine.renew()
-        except (EOFError, OSError, ProtocolError, msgspec.MsgspecError):
-            self._leave()
+                elif isinstance(request, messages.Leave):
+                    self._leave()
+                    return
+        except (EOFError, OSError):
+            self._lose()
+        except (ProtocolError, msgspec.MsgspecError):
+            self._leave()  # nobody may go on where it was
 
     def _done(self, number: int, outcome: messages.Outcome, buffers: Sequence[Buffer]) -> None:
-        if self._channel is None:
-            return
-        try:
-            if not self._channel.send(number, messages.encode(outcome), buffers):
-                self._channel.flush_all()
-        except OSError:
-            self._leave()
+        if self._replies is not None and not self._replies.send(number, outcome, buffers):
+            self._flush()
+
+    def _flush(self) -> None:
+        """Send what waits, however long the client takes to read it."""
+        channel = self._replies.channel if self._replies is not None else None
+        if channel is not None:
+            try:
+                channel.flush_all()
+            except OSError:
+                self._lose()

@@ -115,7 +115,7 @@ class Helper:
             case internal.Adopt(role, client, resume):
                 sock = socket.socket(fileno=descriptors[0])
                 if role == Role.ENGINE:
-                    self._engine.adopt(sock)
+                    self._engine.adopt(sock, client, resume)
                 else:
                     self._worker.adopt(sock, client, resume)
             case internal.Drained():

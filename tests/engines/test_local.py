@@ -267,8 +267,8 @@ def test_output_of_tasks(conn, capfd):
 
 def test_big_machines():
     """More processors than one packet passes descriptors: the processes are asked for in several packets."""
-    from rpc_magic.wire import internal
     from rpc_magic.settings import WorkerSettings
+    from rpc_magic.wire import internal
     from rpc_magic.worker.enginehost import EngineHost
 
     class Keeper:

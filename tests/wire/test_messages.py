@@ -50,6 +50,7 @@ REQUESTS = {
     22: "Acknowledge",
     24: "AllNamed",
     25: "Lacking",
+    28: "Leave",
     30: "CommMessage",
     32: "ModuleFound",
     33: "ModulesChanged",

@@ -80,7 +80,7 @@ def dial(
             "Check that the token file is this server's (see its start message).",
         )
     reasons = {
-        Verdict.BUSY: "the server has as many connections as it takes (its --limit connections)",
+        Verdict.BUSY: "the server has as many connections as it takes (its --limit connections, or open files)",
         Verdict.NO_SUCH_SESSION: "the session has ended, or the server has no such thing",
     }
     raise ConnectError(url, reasons[verdict])

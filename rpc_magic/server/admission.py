@@ -88,6 +88,7 @@ class Admission:
             newcomer = Newcomer(origin_of(peer))
             task = self._under_way[newcomer] = loop.create_task(self._greet(sock, newcomer, is_full=is_full))
             task.add_done_callback(partial(self._forget, newcomer))
+            await asyncio.sleep(0)  # those who have come get on, however many more wait to be accepted
 
     async def _turn_away(self, listener: socket.socket) -> None:
         """No descriptor is left: with the spare one, tell a client that has the token to try again later."""

@@ -2,8 +2,9 @@
 
 Anybody can open connections, so their number is bounded, and one more closes another. Room is kept for whoever has the
 token: the one that goes is of the address that has most of them, and of those first one that has not even said a hello
-yet, the oldest. So a flood closes its own connections, from wherever it comes; where owner and flood share an address,
-as on loopback, it is the silent ones that go. No address is ever locked out: what it has had refused is forgotten.
+though others have come since, the oldest; else the oldest of all. So a flood closes its own connections, from wherever
+it comes; where owner and flood share an address, as on loopback, those go that are silent or stay long. No address is
+ever locked out: what it has had refused is forgotten.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["Newcomer", "origin_of", "who_goes"]
+
+_FRESH = 64
+"""Newest connections of an address that may be silent yet: a hello takes a while on its way."""
 
 _V6_PREFIX = 64  # bits of an IPv6 address that one network has; the rest its users choose freely
 
@@ -49,4 +53,4 @@ def who_goes(newcomers: Collection[Newcomer]) -> Newcomer:
     counts = Counter(one.origin for one in newcomers)
     most = max(counts.values())
     crowd = [one for one in newcomers if counts[one.origin] == most]
-    return next((one for one in crowd if not one.has_spoken), crowd[0])
+    return next((one for one in crowd[:-_FRESH] if not one.has_spoken), crowd[0])

@@ -19,13 +19,14 @@ import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rpc_magic.settings import WireLimits
 from rpc_magic.wire.frames import Buffer, Frame, FrameReader, Inlet, encode_frame
 
 __all__ = ["FrameSocket"]
 
+_LOOK_MS = 100
 _SOCKET_BUFFER = 1 << 22
 _PIECES = 64  # buffers handed to one sendmsg; IOV_MAX is 1024, and a longer call gains nothing
 _PIECE = 1 << 24
@@ -148,18 +149,23 @@ class FrameSocket:
         with self._sending:
             return self._drain()
 
-    def flush_all(self) -> None:
+    def flush_all(self, is_given_up: Callable[[], bool] | None = None) -> None:
         """Send all that waits, however long the other side takes to read it.
+
+        Args:
+            is_given_up: asked ten times a second; when it says yes, what waits is left for the next one who sends.
 
         Raises:
             OSError: the connection is gone.
         """
         poll = None
         while not self.flush():
+            if is_given_up is not None and is_given_up():
+                return
             if poll is None:
                 poll = select.poll()
                 poll.register(self._sock, select.POLLOUT)
-            poll.poll(1000)
+            poll.poll(_LOOK_MS)
 
     def _drain(self) -> bool:
         queue = self._queue

@@ -46,6 +46,8 @@ class Line:
         chunks: the session's.
         settings: limits.
         on_lost: called when a connection is found to be gone, by whoever finds it.
+        is_stopped: tells whether an interrupt waits for the main thread to have sent what it shows; it does not go on
+            waiting for a client that does not read then.
 
     Attributes:
         channel: the connection, while there is one.
@@ -53,9 +55,14 @@ class Line:
     """
 
     def __init__(
-        self, spool: Spool, chunks: Chunks, settings: WorkerSettings, on_lost: Callable[[DataChannel], None]
+        self,
+        spool: Spool,
+        chunks: Chunks,
+        settings: WorkerSettings,
+        on_lost: Callable[[DataChannel], None],
+        is_stopped: Callable[[], bool] = bool,
     ) -> None:
-        self._chunks, self._on_lost = chunks, on_lost
+        self._chunks, self._on_lost, self._is_stopped = chunks, on_lost, is_stopped
         self._lock = threading.Lock()
         self._backlog = Backlog(spool, settings)
         self.calls = self._backlog.calls
@@ -164,7 +171,7 @@ class Line:
                 return
             is_sent = self._hand_over(channel, number, encoded, owned, 0, entry.number)
         if not is_sent:
-            self._flush(channel)
+            self._flush(channel, self._is_stopped)
 
     def end(
         self, call: int, outcome: messages.Outcome, buffers: Sequence[Buffer], read: Callable[[], object]
@@ -298,9 +305,9 @@ class Line:
             self._lose(channel)
             return True
 
-    def _flush(self, channel: DataChannel) -> None:
+    def _flush(self, channel: DataChannel, is_given_up: Callable[[], bool] | None = None) -> None:
         """The lock is not held."""
         try:
-            channel.flush_all()
+            channel.flush_all(is_given_up)
         except (OSError, ValueError):
             self.lose(channel)

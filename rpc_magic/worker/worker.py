@@ -91,13 +91,15 @@ class Worker:
         self._context = contextvars.copy_context()  # what a call sets in it, the next one finds
         settings = WorkerSettings(message=request.payload, calls=request.calls, spool=request.output)
         self._settings = settings
-        self._line = Line(Spool(spool, settings.spool), Chunks(settings), settings, self._release)
         self._lost_at = 0.0
         self._queue = Waiting()
         self._task: asyncio.Task[None] | None = None
         self._runs = itertools.count(1)
         self._running = self._current = 0
-        self._gate = InterruptGate()
+        gate = self._gate = InterruptGate()
+        self._line = Line(
+            Spool(spool, settings.spool), Chunks(settings), settings, self._release, lambda: gate.kept
+        )
         self._gate.is_wanted = page.is_interrupt_wanted
         self._prompts = Prompts(self._line.send)
         self._outputs = Outputs(self._line.send, self._prompts.ask)

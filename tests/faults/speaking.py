@@ -56,7 +56,7 @@ class Speaker:
         self._reader = FrameReader()
         self._frames: list[Frame] = []
         self.seq = 0
-        self.ticket = bytes(16)
+        self.ticket, self.worker_pid = bytes(16), 0
 
     def hear(self) -> Frame:
         """Return the next frame that comes."""
@@ -100,7 +100,7 @@ def attached(server: Server, session: str, role: Role = Role.CONTROL) -> Iterato
         ):
             pass
         assert isinstance(answer, control.Attached), answer
-        speaker.ticket = answer.ticket
+        speaker.ticket, speaker.worker_pid = answer.ticket, answer.worker_pid
         held = speaker
         if role is not Role.CONTROL:
             other = closing.enter_context(dial(server))

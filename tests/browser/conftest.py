@@ -197,7 +197,11 @@ class Jupyter:
             self._process = subprocess.Popen(
                 command, env=environ, cwd=root, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self._where = _find_server(self._process, home, timeout)
+        try:
+            self._where = _find_server(self._process, home, timeout)
+        except BaseException:
+            self.close()
+            raise
 
     def url(self, path: str) -> str:
         """Return the URL of a page or of an answer, with the token."""
@@ -257,7 +261,7 @@ def pictures(tmp_path: Path) -> Path:
 def jupyter(tmp_path_factory: pytest.TempPathFactory, time_factor: float) -> Iterator[Jupyter]:
     """The server of all browser tests of this process."""
     _find_browser()
-    jupyter = Jupyter(tmp_path_factory.getbasetemp(), tmp_path_factory.mktemp("home"), 30 * time_factor)
+    jupyter = Jupyter(tmp_path_factory.getbasetemp(), tmp_path_factory.mktemp("home"), 100 * time_factor)
     yield jupyter
     jupyter.close()
 

@@ -14,6 +14,7 @@ import pytest
 from live import SECONDS, eventually
 
 from rpc_magic import errors
+from rpc_magic.wire import messages
 
 # A signal may strike inside a finalizer of Python's own, which can raise nothing: Python says so and goes on.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -270,6 +271,23 @@ def test_stop_reaches_whatever_waits(fresh, tmp_path, kind):
     with WhenBegun(begun), pytest.raises(KeyboardInterrupt) as caught:
         fresh.run(cell)
     assert "Remote cell In[1], line" in "".join(caught.value.__notes__)
+    assert fresh.pull("kept") == 1
+
+
+LEFT = {
+    "a debugger": "import pdb, sys; pdb.set_trace()",
+    "a handler": "import signal; signal.signal(signal.SIGINT, lambda *_: None)",
+}
+
+
+@pytest.mark.parametrize("kind", LEFT)
+def test_stop_reaches_the_calls_after_one_that_took_the_signal(fresh, tmp_path, kind):
+    """What a call has made of SIGINT, as pdb does at its `c`, is over with that call, as in a kernel."""
+    fresh.exchange.ask = lambda message, reply: reply(messages.InputReply("c"))
+    fresh.run(LEFT[kind])
+    begun = tmp_path / "begun"
+    with WhenBegun(begun), pytest.raises(KeyboardInterrupt):
+        fresh.run(f"kept = 1\nimport pathlib, time; pathlib.Path({str(begun)!r}).touch()\ntime.sleep(9)")
     assert fresh.pull("kept") == 1
 
 

@@ -86,7 +86,7 @@ def test_the_decorator_returns_the_function(
 ) -> None:
     """With controls or without; the controls are displayed."""
     displayed: list[Any] = []
-    monkeypatch.setattr(_Controls, "show", lambda controls: displayed.append(controls))
+    monkeypatch.setattr(_Controls, "show", lambda controls: displayed.append(controls))  # noqa: PLW0108 - a bound method
 
     def f(x=(1, 3)):
         return x

@@ -25,7 +25,8 @@ SUPERVISOR = "print(get_ipython()._rpc_magic_extension.registry.get(None).connec
 HOLDS = """text => window.jupyterapp.shell.currentWidget.content.widgets[0].model.outputs.toJSON()
     .some(output => output.data?.['text/plain']?.includes(text))"""
 NARROW = {"width": 600, "height": 1000}
-COLOUR = "e => getComputedStyle(e).color"
+GREEN, AMBER, RED = "rgb(46, 158, 79)", "rgb(217, 154, 0)", "rgb(214, 69, 69)"
+SHINES = """colour => getComputedStyle(document.querySelector('.rpc-magic-line span[aria-hidden]')).color === colour"""
 FITS = "box => box.scrollWidth <= box.clientWidth + 1"
 
 
@@ -39,6 +40,10 @@ class StatusBox:
     def wait_for(self, text: str) -> None:
         """Wait until the line shows a text."""
         self.line.filter(has_text=text).wait_for()
+
+    def wait_for_light(self, colour: str) -> None:
+        """Wait until the light has a colour. Each change of the line puts another light there."""
+        self.line.page.wait_for_function(SHINES, arg=colour)
 
     def button(self, name: str) -> Any:
         """Return a button by what is on it."""
@@ -125,7 +130,7 @@ def test_stop_while_a_cell_runs(open_notebook: Callable[..., Any]) -> None:
         status.button("Stop").click()
     else:
         status.wait_for("use ■ in the toolbar")
-        assert status.button("Stop").is_disabled()
+        notebook.page.locator(".rpc-magic-status button:disabled").filter(has_text="Stop").wait_for()
         notebook.picture("status-busy-6")
         notebook.stop()
     notebook.wait_for_text(1, "KeyboardInterrupt")
@@ -147,13 +152,12 @@ def test_the_end_of_a_server_is_seen(open_notebook: Callable[..., Any]) -> None:
     status = StatusBox(notebook)
     notebook.run_cell(0)
     status.wait_for("connected")
-    light = status.line.locator("span[aria-hidden]")
-    assert light.evaluate(COLOUR) == "rgb(46, 158, 79)"
+    status.wait_for_light(GREEN)
     notebook.run_cell(1)
     notebook.output(1).first.wait_for()
     os.kill(int(notebook.output(1).first.inner_text()), signal.SIGKILL)
     status.wait_for("lost")
-    assert light.evaluate(COLOUR) == "rgb(214, 69, 69)"
+    status.wait_for_light(RED)
     notebook.page.wait_for_function(HOLDS, arg="local: lost")
     notebook.picture("status-lost")
     notebook.run_cell(2)
@@ -203,16 +207,15 @@ def test_a_killed_server_comes_back(open_notebook: Callable[..., Any], served: S
     notebook.run_cell(0)
     notebook.run_cell(1)
     status.wait_for("connected")
-    light = status.line.locator("span[aria-hidden]")
     served.end(signal.SIGKILL)
     status.wait_for("reconnecting")
     status.wait_for("attempt ")
-    assert light.evaluate(COLOUR) == "rgb(217, 154, 0)"
+    status.wait_for_light(AMBER)
     notebook.picture("status-reconnecting")
     notebook.picture_in_the_dark("status-reconnecting-dark")
     served.start()
     status.wait_for("connected")
-    assert light.evaluate(COLOUR) == "rgb(46, 158, 79)"
+    status.wait_for_light(GREEN)
     notebook.run_cell(2)
     notebook.wait_for_text(2, "42")
     notebook.picture("status-back-again")

@@ -244,7 +244,7 @@ class Connection:
 
         Raises:
             MissingNameError: one of them does not exist (a NameError).
-            TransferError: one of them cannot travel; it stays in the session.
+            TransferError: one of them cannot travel, or not be loaded here; it stays in the session.
         """
         values = self.pull_all(names)
         return values[names[0]] if len(names) == 1 else tuple(values[name] for name in names)
@@ -252,7 +252,8 @@ class Connection:
     def pull_all(self, names: Iterable[str], *, carry: bool = True, mates: bool = False) -> Any:
         """Fetch variables as a dict; see `pull`. With `mates`, also those that share objects with them."""
         wanted = tuple(names)
-        values = self.exchange.request(messages.Pull(wanted, carry, mates)) if wanted else {}
+        pull = messages.Pull(wanted, carry, mates)
+        values = self.exchange.request(pull, what=", ".join(wanted)) if wanted else {}
         if isinstance(values, dict):
             return values
         # Together they are too much, or no plain data: each for itself, so that some come.

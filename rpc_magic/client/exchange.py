@@ -20,6 +20,7 @@ from rpc_magic.client.attachment import Attachment
 from rpc_magic.client.calls import Call, ShownCall, Waiter
 from rpc_magic.client.link import Link
 from rpc_magic.client.listener import Transfer
+from rpc_magic.client.loading import load
 from rpc_magic.client.outcomes import exception_of, value_of
 from rpc_magic.client.showing import answer_prompt, show_plainly
 from rpc_magic.client.values import RemoteValue
@@ -223,9 +224,11 @@ class Exchange:
         finally:
             watch(None)
 
-    def request(self, message: messages.Message, buffers: list[Buffer] | tuple[()] = ()) -> Any:
-        """Send a request to the session; return the value of its outcome."""
-        return self.value(self.run(self._attachment.link(Role.DATA), message, buffers))
+    def request(
+        self, message: messages.Message, buffers: list[Buffer] | tuple[()] = (), what: str = "the value"
+    ) -> Any:
+        """Send a request to the session; return the value of its outcome, which is `what` in messages."""
+        return self.value(self.run(self._attachment.link(Role.DATA), message, buffers), what=what)
 
     def ask_session(self, message: messages.Message) -> messages.Outcome:
         """Send a request to the session; return its outcome."""
@@ -278,11 +281,11 @@ class Exchange:
 
     # ------------------------------------------------------------ outcomes
 
-    def value(self, end: End, *, is_future: bool = False) -> Any:
-        """Return the value that an outcome holds, or raise what it says."""
+    def value(self, end: End, *, is_future: bool = False, what: str = "the value") -> Any:
+        """Return the value that an outcome holds, or raise what it says; `what` it is, for messages."""
         outcome, buffers = end
         if isinstance(outcome, messages.Returned) and not outcome.plain and not self.is_plain_only:
-            return serial.decode(buffers, namespace=self.namespace) if buffers else None
+            return load(buffers, self.namespace, what) if buffers else None
         if isinstance(outcome, messages.Kept):
             return self._remote_value(outcome.info)
         if isinstance(outcome, messages.Failed):

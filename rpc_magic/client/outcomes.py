@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rpc_magic import serial
+from rpc_magic.client.loading import load
 from rpc_magic.errors import (
     LimitError,
     MissingNameError,
@@ -62,7 +63,7 @@ def value_of(
                 raise ProtocolError(
                     "the server sent objects where plain data was agreed upon; nothing was loaded"
                 )
-            return serial.decode(buffers, namespace=namespace)
+            return load(buffers, namespace)
         case messages.Missing(names):
             raise MissingNameError(names, "in the session")
         case messages.UnknownFunction(name, near, known):

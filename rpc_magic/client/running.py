@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rpc_magic import serial
+from rpc_magic.client.loading import load
 from rpc_magic.client.outcomes import exception_of, value_of
 from rpc_magic.client.results import Result
 from rpc_magic.client.values import RemoteValue
@@ -73,7 +74,7 @@ def collect(
     if is_plain_only:
         exception, value, names = _plain_parts(end.buffers)
     else:
-        exception, value, names = serial.decode(end.buffers, namespace=namespace)
+        exception, value, names = load(end.buffers, namespace, "what the cell made")
     if done.has_value and not done.value_here and done.value is not None:
         value = connection.remote_value(done.value)
     error = None

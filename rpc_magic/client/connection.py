@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+from rpc_magic import serial
 from rpc_magic.client.attachment import Attachment
 from rpc_magic.client.calls import Call
 from rpc_magic.client.exchange import Exchange
@@ -165,7 +166,7 @@ class Connection:
         timeout: float | None = None,
         *,
         carry: bool = True,
-        changed: tuple[type, ...] = (),
+        takes_over: serial.TakesOver = serial.by_origin,
         keep: bool = True,
     ) -> Run:
         """Run a cell as a notebook does; its exception is in what is returned.
@@ -176,10 +177,10 @@ class Connection:
             on_output: as in `run`.
             timeout: as in `run`.
             carry: functions among `inputs` take the globals they refer to with them.
-            changed: classes whose attributes the session shall take over, though it has them.
+            takes_over: tells of a class whether the session, where it has the class, takes over its attributes.
             keep: the result holds what the cell has shown.
         """
-        buffers = self.exchange.encode_variables(inputs, carry=carry, changed=changed) if inputs else []
+        buffers = self.exchange.encode_variables(inputs, carry=carry, takes_over=takes_over) if inputs else []
         link = self._attachment.link(Role.DATA)
         shown: list[messages.Message] = []
 

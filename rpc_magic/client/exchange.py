@@ -299,7 +299,12 @@ class Exchange:
     # ------------------------------------------------------------ objects
 
     def encode(
-        self, value: object, *, carry: bool = True, name: str = "", changed: tuple[type, ...] = ()
+        self,
+        value: object,
+        *,
+        carry: bool = True,
+        name: str = "",
+        takes_over: serial.TakesOver = serial.by_origin,
     ) -> list[Buffer]:
         """Encode an object for the session; see `rpc_magic.serial.encode`."""
         code = self._attachment.code
@@ -312,7 +317,7 @@ class Exchange:
                 name=name,
                 code=code,
                 modules=modules,
-                changed=changed,
+                takes_over=takes_over,
             )
         except TransferError as error:
             if not error.reason.startswith("cannot pickle"):
@@ -340,11 +345,11 @@ class Exchange:
         raise unnamed
 
     def encode_variables(
-        self, values: dict[str, Any], *, carry: bool = True, changed: tuple[type, ...] = ()
+        self, values: dict[str, Any], *, carry: bool = True, takes_over: serial.TakesOver = serial.by_origin
     ) -> list[Buffer]:
         """Encode variables together, so that what they share stays shared; name the one that cannot travel."""
         try:
-            return self.encode(values, carry=carry, changed=changed)
+            return self.encode(values, carry=carry, takes_over=takes_over)
         except TransferError as error:
             unnamed = error
         for name, value in values.items():

@@ -8,10 +8,18 @@ what one session holds. Names are strings throughout; a *state* is an opaque has
 from rpc_magic.namespace.anchors import Anchors
 from rpc_magic.namespace.cells import CellNames, cell_names, cell_names_of_tree, prelude_index
 from rpc_magic.namespace.ledger import REMOTE, Ledger
+from rpc_magic.namespace.opaque import attributes_of_class
 from rpc_magic.namespace.outside import references_outside
 from rpc_magic.namespace.reach import is_bookkeeping, reach
 from rpc_magic.namespace.references import MAX_OBJECTS, referenced_names
-from rpc_magic.namespace.sharing import Parts, holds_any, parts_of, replace_within, shared_groups
+from rpc_magic.namespace.sharing import (
+    Parts,
+    holds_any,
+    identities_within,
+    parts_of,
+    replace_within,
+    shared_groups,
+)
 
 __all__ = [
     "MAX_OBJECTS",
@@ -20,9 +28,11 @@ __all__ = [
     "CellNames",
     "Ledger",
     "Parts",
+    "attributes_of_class",
     "cell_names",
     "cell_names_of_tree",
     "holds_any",
+    "identities_within",
     "is_bookkeeping",
     "parts_of",
     "prelude_index",

@@ -1,20 +1,36 @@
 """Objects of types made in C that refer to others, or that can be changed though they refer to none.
 
-Methods of containers (``items.append``), partial functions and exceptions lead to what they were made with. Generators
-of random numbers, buffers of text and the like are looked at as one object without parts.
+Methods of containers (``items.append``), partial functions and exceptions lead to what they were made with, classes to
+what their attributes hold. Generators of random numbers, buffers of text and the like are looked at as one object
+without parts.
 """
 
 from __future__ import annotations
 
+import enum
 import functools
 import types
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["FROM_C", "is_bound", "moved_method", "parts_within", "swap_within"]
+__all__ = ["FROM_C", "attributes_of_class", "is_bound", "moved_method", "parts_within", "swap_within"]
 
 FROM_C = (types.SimpleNamespace, functools.partial, BaseException)
 """Types made in C whose instances keep attributes as those of Python's classes do."""
+
+_METHODS = (types.FunctionType, classmethod, staticmethod, property)
+
+
+def attributes_of_class(one: type) -> dict[str, Any] | None:
+    """Return what a class of the notebook's has besides methods and what Python gives it; None for any other class."""
+    own = type.__getattribute__(one, "__dict__")
+    if own.get("__module__") != "__main__" or isinstance(one, enum.EnumType):
+        return None
+    return {
+        name: value
+        for name, value in own.items()
+        if not (name.startswith("__") and name.endswith("__")) and not isinstance(value, _METHODS)
+    }
 
 
 def is_bound(value: object) -> bool:

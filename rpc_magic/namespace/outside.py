@@ -13,6 +13,7 @@ import types
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
+from rpc_magic.namespace.opaque import attributes_of_class
 from rpc_magic.namespace.sharing import PLAIN, contents_of
 
 __all__ = ["Inside", "references_outside"]
@@ -66,7 +67,9 @@ def references_outside(values: Collection[object], holders: Iterable[Iterable[ob
                 counts[key] = counts.get(key, 0) + 1
     # The probe has the references that looking itself makes, and no other.
     own = sys.getrefcount(inside[_PROBE])
-    del inside[_PROBE]
+    # A class is the same one on both sides; its own methods and instances refer to it.
+    for key in [_PROBE, *(key for key, one in inside.items() if isinstance(one, type))]:
+        del inside[key]
     shared = [key for key in inside if sys.getrefcount(inside[key]) - own > counts.get(key, 0)]
     return Inside(frozenset(inside), frozenset(shared))
 
@@ -87,6 +90,8 @@ def _is_constant(one: object, depth: int = _DEPTH) -> bool:
     kind = type(one)
     if kind in PLAIN:
         return True
+    if isinstance(one, type):
+        return attributes_of_class(one) is None
     if kind is tuple or kind is frozenset:
         return depth > 0 and all(_is_constant(item, depth - 1) for item in one)  # type: ignore[attr-defined]  # told by `kind`
     return False

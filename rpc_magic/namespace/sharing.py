@@ -2,8 +2,8 @@
 
 Variables that share an object that can be changed form a group: a change made through one of them is seen through the
 others, so they go and come back together. What is looked into are containers, arrays of objects, instances whose state
-is a ``__dict__``, and the cells, defaults and attributes of functions; any other array or table is an object without
-parts, but for the array whose memory it shows.
+is a ``__dict__``, the attributes of the notebook's own classes, and the cells, defaults and attributes of functions;
+any other array or table is an object without parts, but for the array whose memory it shows.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from rpc_magic.namespace.opaque import (
     FROM_C,
+    attributes_of_class,
     is_bound,
     moved_method,
     parts_within,
@@ -24,16 +25,25 @@ from rpc_magic.namespace.opaque import (
 )
 from rpc_magic.namespace.views import bases_of, is_array, is_view, moved_view
 
-__all__ = ["PLAIN", "Parts", "contents_of", "holds_any", "parts_of", "replace_within", "shared_groups"]
+__all__ = [
+    "PLAIN",
+    "Parts",
+    "contents_of",
+    "holds_any",
+    "identities_within",
+    "parts_of",
+    "replace_within",
+    "shared_groups",
+]
 
 _LIMIT = 10_000
 """Objects of one value that are looked at; of a larger one the rest is taken to be its own."""
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
-PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, type, types.ModuleType})
+PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, types.ModuleType})
 """Types whose objects are neither changed nor looked into."""
 _SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
-_ONLY_LEADING = (tuple, frozenset, types.FunctionType, types.MethodType, types.BuiltinMethodType)
+_ONLY_LEADING = (tuple, frozenset, type, types.FunctionType, types.MethodType, types.BuiltinMethodType)
 _ARRAYS = frozenset({("numpy", "ndarray"), ("pandas", "DataFrame"), ("pandas", "Series")})
 _APART = frozenset({"rpc_magic", "logging", "enum", "threading", "asyncio"})
 """Packages whose objects are handles: many refer to one, and none of them changes with it."""
@@ -75,6 +85,14 @@ def parts_of(value: object, limit: int = _LIMIT) -> Parts:
             continue
         todo.extend([child for child in children if type(child) not in PLAIN])
     return parts
+
+
+def identities_within(value: object) -> int:
+    """Return a number that stands for which objects a value consists of, itself not among them.
+
+    Where another object, however equal, has taken the place of one, the value may share it with a variable.
+    """
+    return hash(frozenset(parts_of(value).marks.difference([id(value)])))
 
 
 def holds_any(value: object, wanted: Collection[int], limit: int = _LIMIT) -> bool:
@@ -179,6 +197,9 @@ def _children(one: Any) -> list[Any] | None:
 def contents_of(one: Any) -> tuple[list[Any] | None, dict[str, Any] | None]:
     """Return the items of an object that is no function, and its attributes; both are None if it is not looked into."""
     kind = type(one)
+    if isinstance(one, type):
+        attributes = attributes_of_class(one)
+        return (None if attributes is None else list(attributes.values())), None
     found: list[Any] = []
     is_container = False
     for base in _SEQUENCES:
@@ -216,7 +237,7 @@ def _holds_objects(one: Any) -> bool:
 def _attributes(one: Any, package: str) -> dict[str, Any] | None:
     """Return the ``__dict__`` of an instance of a class that Python code has made."""
     kind = type(one)
-    if isinstance(one, type) or package in _APART:
+    if package in _APART:
         return None
     if not kind.__flags__ & _HEAP_TYPE and not isinstance(one, FROM_C):
         return None
@@ -255,6 +276,9 @@ def _places(one: Any) -> Iterator[tuple[Callable[[Any, Any], object], Any, Any]]
     for mapping in _mappings(one):
         for key, old in list(mapping.items()):
             yield functools.partial(dict.__setitem__, mapping), key, old
+    if isinstance(one, type):
+        for key, old in (attributes_of_class(one) or {}).items():
+            yield functools.partial(type.__setattr__, one), key, old
     if isinstance(one, list):
         for index, old in enumerate(list.__iter__(one)):
             yield functools.partial(list.__setitem__, one), index, old

@@ -22,7 +22,7 @@ from rpc_magic.notebook.registry import Registry, Server, address_of
 from rpc_magic.notebook.states import is_immutable, state_of
 from rpc_magic.notebook.sync import is_history
 
-__all__ = ["bind", "bind_fetched", "note_received"]
+__all__ = ["bind", "bind_fetched", "is_synchronised", "note_received"]
 
 _MISSING: Any = object()
 
@@ -87,7 +87,7 @@ class _Binder:
         """Tell whether a variable that is as it was there has been changed here since, or on another server."""
         if name not in self._run.mates or name not in self._namespace:
             return False
-        return not self._is_as_synchronised(name, self._server.ledger.held(name))
+        return not is_synchronised(self._server, self._namespace, name)
 
     def bind_values(self) -> None:
         """Bind what came as values; what they share stays shared."""
@@ -179,22 +179,24 @@ class _Binder:
     def delete(self) -> None:
         """Delete what the cell deleted, unless it has become something else here."""
         for name in self._run.deleted:
-            state = self._server.ledger.held(name)
-            if name in self._namespace and self._is_free(name) and self._is_as_synchronised(name, state):
+            is_here = name in self._namespace and self._is_free(name)
+            if is_here and is_synchronised(self._server, self._namespace, name):
                 del self._namespace[name]
             self._server.ledger.forget(name)
             self._server.reads.pop(name, None)
 
-    def _is_as_synchronised(self, name: str, state: Any) -> bool:
-        value = self._namespace[name]
-        if type(value) is RemoteValue:
-            return address_of(value) == (self._server.ticket, f"={name}")
-        if state is None or state is REMOTE:
-            return False
-        try:
-            return bool(state_of(value, self._namespace).key == state)
-        except TransferError:
-            return False
+
+def is_synchronised(server: Server, namespace: dict[str, Any], name: str) -> bool:
+    """Tell whether a variable is here as the session has it, or stands for what the session has."""
+    value, state = namespace[name], server.ledger.held(name)
+    if type(value) is RemoteValue:
+        return address_of(value) == (server.ticket, f"={name}")
+    if state is None or state is REMOTE:
+        return False
+    try:
+        return bool(state_of(value, namespace).key == state)
+    except TransferError:
+        return False
 
 
 def _module_here(value: RemoteValue) -> ModuleType | None:

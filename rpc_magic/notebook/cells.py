@@ -177,7 +177,7 @@ class Runner:
                 show,
                 timeout,
                 carry=plan.carry,
-                changed=plan.changed,
+                takes_over=plan.takes_over,
                 keep=False,
             )
             record.end(run.error)

@@ -20,9 +20,9 @@ from typing import Any
 
 from rpc_magic.client import Connection, RemoteValue
 from rpc_magic.errors import RemoteValueError, RpcMagicError, TransferError
-from rpc_magic.namespace import cell_names_of_tree, prelude_index
+from rpc_magic.namespace import attributes_of_class, cell_names_of_tree, prelude_index
 from rpc_magic.notebook.background import Background
-from rpc_magic.notebook.binding import bind_fetched
+from rpc_magic.notebook.binding import bind_fetched, is_synchronised
 from rpc_magic.notebook.errors import prepare
 from rpc_magic.notebook.figures import show_as_pictures
 from rpc_magic.notebook.registry import Registry, Server, address_of
@@ -143,6 +143,7 @@ class Fetcher:
 
     def _fetch(self, wanted: dict[str, RemoteValue]) -> None:
         by_server: dict[str, list[RemoteValue]] = {}
+        wanted = {**wanted, **self._changed_classes(wanted)}
         for name, value in wanted.items():
             owner = self._registry.owner(value)
             if owner is None:
@@ -155,6 +156,17 @@ class Fetcher:
             fetched, here = self._fetch_from(server, values, wanted)
             bind_fetched(self._shell, self._registry, server, fetched, here)
         show_as_pictures(self._shell)
+
+    def _changed_classes(self, wanted: dict[str, RemoteValue]) -> dict[str, RemoteValue]:
+        """Return the placeholders of classes that were changed where something is wanted from: they share with it."""
+        if not wanted:
+            return {}
+        owners = [self._registry.owner(value) for value in wanted.values()]
+        return {
+            name: value
+            for name, value in self._registry.placeholders(self._shell.user_ns).items()
+            if isinstance(self._registry.placed.get(value), type) and self._registry.owner(value) in owners
+        }
 
     def _fetch_from(
         self, server: Server, values: list[RemoteValue], wanted: dict[str, RemoteValue]
@@ -199,15 +211,28 @@ class Fetcher:
         self, server: Server, pulled: dict[str, Any]
     ) -> tuple[list[tuple[RemoteValue, Any]], list[tuple[Any, Any]]]:
         """Sort variables that came unasked: those that are placeholders here, and those that hold the same object."""
+        namespace = self._shell.user_ns
         fetched, here = [], []
         for name, fresh in pulled.items():
-            value = self._shell.user_ns.get(name)
+            if name.endswith("."):
+                here += self._attributes(server, name[:-1], fresh)
+                continue
+            value = namespace.get(name)
             if type(value) is RemoteValue:
                 if value in self._registry.placed and address_of(value) == (server.ticket, f"={name}"):
                     fetched.append((value, fresh))
             elif server.anchors.is_noted(name, value):
                 here.append((value, fresh))
         return fetched, here
+
+    def _attributes(self, server: Server, name: str, fresh: dict[str, Any]) -> list[tuple[Any, Any]]:
+        """Return the objects that a class has in its attributes here, with those that came of them."""
+        namespace = self._shell.user_ns
+        value = namespace.get(name)
+        if not isinstance(value, type) or not is_synchronised(server, namespace, name):
+            return []
+        mine = attributes_of_class(value) or {}
+        return [(mine[one], new) for one, new in fresh.items() if type(mine.get(one)) is type(new)]
 
 
 class Mentions(ast.NodeTransformer):

@@ -1,4 +1,4 @@
-"""States of values: equal states mean equal content, as the ledger needs them."""
+"""States of values: equal states mean equal content, made of the same objects, as the ledger needs them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from rpc_magic import serial
+from rpc_magic.namespace import identities_within
 
 __all__ = ["State", "is_immutable", "state_of"]
 
@@ -61,4 +62,4 @@ def state_of(value: Any, namespace: dict[str, Any], name: str = "") -> State:
         size += count
         digest.update(count.to_bytes(8, "little"))
         digest.update(buffer)
-    return State((kind.__name__, digest.digest()), size)
+    return State((kind.__name__, digest.digest(), identities_within(value)), size)

@@ -67,7 +67,8 @@ class Plan:
         reads: names that the cell reads, and those of the code that it can reach.
         left: variables that stay behind, with the reason.
         carry: functions take the globals they refer to with them.
-        changed: classes that the session has and that were changed since: it takes over their attributes.
+        classes: the classes among the variables, and whether the session takes over their attributes, because these,
+            or what shares objects with them, were changed since it got them.
     """
 
     inputs: dict[str, Any] = field(default_factory=dict)
@@ -78,12 +79,16 @@ class Plan:
     reads: frozenset[str] = frozenset()
     left: dict[str, TransferError] = field(default_factory=dict)
     carry: bool = False
-    changed: tuple[type, ...] = ()
+    classes: tuple[tuple[type, bool], ...] = ()
 
     @property
     def size(self) -> int:
         """Bytes to be sent, about."""
         return sum(self.sizes.values())
+
+    def takes_over(self, kind: type) -> bool | None:
+        """Tell whether the session takes over the attributes of a class, as `serial.encode` asks."""
+        return next((is_changed for one, is_changed in self.classes if one is kind), None)
 
 
 def is_history(name: str) -> bool:
@@ -298,15 +303,17 @@ class _Builder:
         old = set() if carry else self._bound_anew()  # what the user names is all that goes
         sent |= {name for name in old & self._values.keys() if not is_immutable(self._values[name])}
         # What several names share is sent together, so that it stays shared.
+        anew: set[str] = set()
         for group in self._groups:
             if not sent.isdisjoint(group):
-                sent |= group & self._values.keys()
+                anew |= group & self._values.keys()
+        sent |= anew
         shared = {id(self._values[name]) for name in sent if not is_immutable(self._values[name])}
         inputs = {n: v for n, v in self._values.items() if n in sent or id(v) in shared}
-        changed = tuple(
-            value
-            for name, value in inputs.items()
-            if isinstance(value, type) and ledger.held(name) != self._states[name]
+        classes = tuple(
+            (value, name in anew or ledger.held(name) != self._states[name])
+            for name, value in self._values.items()
+            if isinstance(value, type)
         )
         held = [name for name in self._values if name in inputs or name in ledger.watched([name])]
         return Plan(
@@ -318,7 +325,7 @@ class _Builder:
             reads=reads,
             left=self._left,
             carry=carry,
-            changed=changed,
+            classes=classes,
         )
 
     def _bound_anew(self) -> set[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from rpc_magic.serial.codec import decode, encode
 from rpc_magic.serial.context import reference
 from rpc_magic.serial.digests import FunctionDigests
-from rpc_magic.serial.encoding import CodeMode
+from rpc_magic.serial.encoding import CodeMode, TakesOver, by_origin
 from rpc_magic.serial.facts import (
     Description,
     describe,
@@ -30,6 +30,8 @@ __all__ = [
     "CodeMode",
     "Description",
     "FunctionDigests",
+    "TakesOver",
+    "by_origin",
     "decode",
     "decode_plain",
     "describe",

@@ -15,7 +15,7 @@ from typing import Any
 from rpc_magic.errors import ProtocolError
 from rpc_magic.serial.context import Decoding, Resolve
 from rpc_magic.serial.culprit import transfer_error
-from rpc_magic.serial.encoding import CodeMode, Encoding
+from rpc_magic.serial.encoding import CodeMode, Encoding, TakesOver, by_origin
 from rpc_magic.serial.pickler import PROTOCOL, Pickler
 from rpc_magic.serial.reduce_values import ARRAY_BYTES_OUT_OF_BAND
 from rpc_magic.serial.segments import Buffer, SegmentReader, SegmentSink, join_small
@@ -70,8 +70,7 @@ def encode(
     carry: bool = True,
     name: str = "",
     code: CodeMode = "bytecode",
-    changed: tuple[type, ...] = (),
-    is_settled: bool = False,
+    takes_over: TakesOver = by_origin,
     is_copy: bool = False,
     modules: set[str] | None = None,
 ) -> list[Buffer]:
@@ -84,8 +83,7 @@ def encode(
         carry: whether such functions take along the values of the globals that they refer to.
         name: the variable's name, the root of the path that an error tells.
         code: "source" when the other side runs another Python minor version.
-        changed: classes whose attributes were changed here: they are set also where the class came from.
-        is_settled: the other side keeps the attributes of classes that it has, but for `changed`.
+        takes_over: tells of a class whether the other side, where it has the class, takes over its attributes.
         is_copy: functions get globals of their own wherever they are decoded, also in this process.
         modules: takes up the names of the modules that the object refers to.
 
@@ -110,13 +108,13 @@ def encode(
         out_of_band.append(raw)
         return False
 
-    encoding = Encoding(namespace, carry, code, changed, is_settled, is_copy)
+    encoding = Encoding(namespace, carry, code, takes_over, is_copy)
     try:
         pickler = Pickler(sink, keep_in_band, encoding)  # keeps what it has met alive
         pickler.dump(obj)
         wholes = encoding.arrays.find_wholes()
         if wholes:
-            sink, encoding = SegmentSink(), Encoding(namespace, carry, code, changed, is_settled, is_copy)
+            sink, encoding = SegmentSink(), Encoding(namespace, carry, code, takes_over, is_copy)
             encoding.arrays.wholes = wholes
             out_of_band.clear()
             Pickler(sink, keep_in_band, encoding).dump(obj)

@@ -7,13 +7,26 @@ import opcode
 import sys
 import types
 import weakref
+from collections.abc import Callable
 from typing import Any, Literal
 
 from rpc_magic.serial import build
 from rpc_magic.serial.tokens import registry
 from rpc_magic.serial.views import Arrays
 
-__all__ = ["CodeMode", "Encoding", "global_names", "intern_values", "interned", "named_submodules"]
+__all__ = [
+    "CodeMode",
+    "Encoding",
+    "TakesOver",
+    "by_origin",
+    "global_names",
+    "intern_values",
+    "interned",
+    "named_submodules",
+]
+
+TakesOver = Callable[[type], bool | None]
+"""Tells of a class whether the other side, where it has the class, takes over its attributes; None as `by_origin`."""
 
 CodeMode = Literal["bytecode", "source"]
 """How functions travel; as source when the other side runs another Python minor version."""
@@ -125,6 +138,10 @@ class Skeleton:
         return build.make_globals, (self.token, self.start)
 
 
+def by_origin(_: type) -> None:
+    """Have the other side take over the attributes of a class unless the class was made there; a `TakesOver`."""
+
+
 class Encoding:
     """The state of one encode.
 
@@ -132,8 +149,7 @@ class Encoding:
         namespace: the user's global namespace, whose functions are bound to the other side's namespace.
         carry: such functions take the values of the globals that they refer to with them.
         code: how functions travel.
-        changed: classes whose attributes the other side shall take over, though the class came from there.
-        is_settled: the other side keeps the attributes of classes that it has, but for `changed`.
+        takes_over: tells of a class whether the other side, where it has the class, takes over its attributes.
         is_copy: functions get globals of their own wherever they are made, also where they came from.
 
     Attributes:
@@ -147,13 +163,12 @@ class Encoding:
         "_skeletons",
         "arrays",
         "carry",
-        "changed",
         "code",
         "is_copy",
-        "is_settled",
         "modules",
         "namespace",
         "owned_cells",
+        "takes_over",
     )
 
     def __init__(
@@ -161,12 +176,11 @@ class Encoding:
         namespace: dict[str, Any] | None,
         carry: bool,
         code: CodeMode,
-        changed: tuple[type, ...] = (),
-        is_settled: bool = False,
+        takes_over: TakesOver = by_origin,
         is_copy: bool = False,
     ) -> None:
-        self.namespace, self.carry, self.code, self.changed = namespace, carry, code, changed
-        self.is_settled, self.is_copy = is_settled, is_copy
+        self.namespace, self.carry, self.code = namespace, carry, code
+        self.takes_over, self.is_copy = takes_over, is_copy
         self.arrays = Arrays()
         self.owned_cells: dict[int, types.CellType] = {}
         self.modules: set[str] = set()

@@ -80,10 +80,9 @@ def reduce_class(encoding: Encoding, cls: Any) -> Any:
         if generated is not None:
             return generated
     state: tuple[Any, ...] = (token, ctypes_classes.fields_last(cls, attributes), _registered(cls))
-    if any(cls is one for one in encoding.changed):  # a metaclass may forbid hashing
-        state += (True,)
-    elif encoding.is_settled:
-        state += (False,)
+    is_taken_over = encoding.takes_over(cls)
+    if is_taken_over is not None:
+        state += (is_taken_over,)
     made = (type(cls), interned(cls.__name__), cls.__bases__, start, token)
     is_typed_dict = type(cls).__name__ == "_TypedDictMeta"  # typing_extensions has one too
     maker = build_types.make_typeddict if is_typed_dict else build_types.make_class
@@ -113,6 +112,7 @@ def _class_body(cls: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             attributes.pop(f"_{cls.__name__.lstrip('_')}{slot}" if is_private else slot, None)
     attributes.pop("_abc_impl", None)
     attributes.pop("__annotate_func__", None)
+    attributes.pop("__slotnames__", None)  # copyreg's cache, there once an instance was pickled
     first = {name: attributes.pop(name) for name in _FIRST if name in attributes}
     last = {name: attributes.pop(name) for name in _LAST if name in attributes}
     return intern_values(first | attributes | last), intern_values(start)

@@ -15,7 +15,14 @@ from typing import Any
 import xxhash
 
 from rpc_magic import serial
-from rpc_magic.namespace import holds_any, is_bookkeeping, parts_of, references_outside, shared_groups
+from rpc_magic.namespace import (
+    holds_any,
+    identities_within,
+    is_bookkeeping,
+    parts_of,
+    references_outside,
+    shared_groups,
+)
 
 __all__ = ["TOGETHER", "Before", "Changes", "state_of"]
 
@@ -68,6 +75,11 @@ def state_of(value: object, namespace: dict[str, Any]) -> bytes | None:
     return digest.digest()
 
 
+def _state_and_objects(value: object, namespace: dict[str, Any]) -> tuple[bytes | None, int]:
+    """Return the digest, and a number that stands for the objects that the value consists of."""
+    return state_of(value, namespace), identities_within(value)
+
+
 @dataclass(frozen=True)
 class Changes:
     """What a cell did to the variables.
@@ -102,7 +114,9 @@ class Before:
         self._namespace = namespace
         self._values: Mapping[str, object] = dict(namespace)
         watched = {name: namespace[name] for name in watch if name in namespace}
-        self._states = {n: state_of(v, namespace) for n, v in watched.items() if not _is_immutable(v)}
+        self._states = {
+            n: _state_and_objects(v, namespace) for n, v in watched.items() if not _is_immutable(v)
+        }
         self._functions = {
             name: value
             for name, value in watched.items()
@@ -130,7 +144,7 @@ class Before:
         for name, state in self._states.items():
             value = self._namespace.get(name)
             is_same = name in self._namespace and value is self._values[name]
-            if is_same and (state is None or state_of(value, self._namespace) != state):
+            if is_same and (state[0] is None or _state_and_objects(value, self._namespace) != state):
                 changed[name] = value
         given_attributes = {
             name: function

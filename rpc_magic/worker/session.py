@@ -18,7 +18,9 @@ from typing import Any
 import msgspec
 from IPython.display import display
 
+from rpc_magic import serial
 from rpc_magic.errors import TransferError
+from rpc_magic.namespace import attributes_of_class
 from rpc_magic.runtime.versions import version_note
 from rpc_magic.settings import WireLimits, WorkerSettings
 from rpc_magic.wire import messages
@@ -78,7 +80,6 @@ class Session:
         shell.advise = modules.advise
         self._settings = settings
         self._functions: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
-        self._changed: set[str] = set()
         self._notes = ""
         self._actions: dict[type, Callable[[Any, Sequence[Buffer]], Answer | Awaitable[Answer] | None]] = {
             messages.DefineFunction: self._define,
@@ -209,14 +210,20 @@ class Session:
         values = {name: self.namespace[name] for name in request.names}
         if request.mates and not self.values.is_plain:
             mates = Before(self.namespace, ()).mates({}, values, TOGETHER)
+            # Of a class that the client keeps as it is, it needs the objects in its attributes.
+            classes = {name: one for name, one in mates.items() if isinstance(one, type)}
+            mates |= {f"{name}.": attributes_of_class(one) for name, one in classes.items()}
             if mates and self.values.can_travel({**values, **mates}):
                 values |= mates
-        changed = tuple(v for n, v in values.items() if n in self._changed and isinstance(v, type))
+        # What the client asks for by name is newest here; what comes along with it may be newer there.
+        newest = [values[name] for name in request.names if isinstance(values[name], type)]
+
+        def is_newest(kind: type) -> bool:
+            return any(kind is one for one in newest)
+
+        takes_over = serial.by_origin if request.carry else is_newest
         try:
-            outcome, buffers = self.values.returned(
-                values, carry=request.carry, changed=None if request.carry else changed
-            )
-            self._changed.difference_update(values)
+            outcome, buffers = self.values.returned(values, carry=request.carry, takes_over=takes_over)
         except TransferError as error:
             raise self._name_culprit(values, error, carry=request.carry) from None
         if isinstance(outcome, messages.Kept) and len(values) == 1:
@@ -265,7 +272,6 @@ class Session:
         if request.automatic and request.outputs is None:
             with self.gate.user_code():
                 changes = before.changes(limit)
-            self._changed.update(changes.mutated.keys() - changes.mates.keys())
             done, answer = answer_automatic(result, changes, self.values, self.shell, limit)
         else:
             wanted = self._wanted(request.outputs or (), result)

@@ -90,7 +90,7 @@ class Values:
         *,
         carry: bool = True,
         name: str = "",
-        changed: tuple[type, ...] | None = None,
+        takes_over: serial.TakesOver = serial.by_origin,
     ) -> list[Buffer]:
         """Return what is sent of a value; see `serial.encode`.
 
@@ -105,8 +105,7 @@ class Values:
                 carry=carry,
                 name=name,
                 code=self.code,
-                changed=changed or (),
-                is_settled=changed is not None,
+                takes_over=takes_over,
                 modules=modules,
             )
         self.libraries.note(modules)
@@ -133,9 +132,9 @@ class Values:
         *,
         carry: bool = True,
         name: str = "",
-        changed: tuple[type, ...] | None = None,
+        takes_over: serial.TakesOver = serial.by_origin,
     ) -> Answer:
-        """Return the answer that holds a value; `changed`: the only classes that the client shall take over.
+        """Return the answer that holds a value; see `serial.encode`.
 
         Raises:
             TransferError: it cannot travel.
@@ -148,7 +147,7 @@ class Values:
             except TransferError as error:
                 return messages.Kept(self.keep(value, f"it is not plain data ({error})")), ()
         else:
-            buffers = self.encode(value, carry=carry, name=name, changed=changed)
+            buffers = self.encode(value, carry=carry, name=name, takes_over=takes_over)
         reason = self.over_limit(sum(map(len, buffers)))
         if reason:
             return messages.Kept(self.keep(value, reason)), ()

@@ -1,8 +1,7 @@
 """Random programs of cells over a few names, which share objects in every way that the namespace promises to keep.
 
 Left out is what `docs/design.md`, section 4, says is not kept: generators, tuples that hold what is
-changed, what is no variable of the notebook's, attributes of a class that has lost its name, and objects that a class
-shares with variables.
+changed, what is no variable of the notebook's, and attributes of a class that has lost its name.
 """
 
 from __future__ import annotations
@@ -41,6 +40,7 @@ _CLASS = """
 class C:
     n = 0
     shared = []
+    keep = None
     def __init__(self, v): self.v = v; self.r = None
     def put(self, x): self.v = x; return self
     def bump(self): C.n += 1; self.v = C.n; return self
@@ -246,6 +246,11 @@ class _Statements:
             f"C.n = {self._number()}",
             f"C.shared.append({self._number()})",
             f"C.extra = {self._number()}",
+            f"C.shared = {self._one('l')}",
+            f"{self._one('l')} = C.shared",
+            f"C.keep = {self._item()}",
+            f"{self._one('o')} = C.keep",
+            f"{self._one('o')}.r = C.shared",
             "C.put = lambda self, x: setattr(self, 'v', [x]) or self",
         )
 

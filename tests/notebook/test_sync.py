@@ -536,3 +536,37 @@ def test_generators_of_random_numbers_are_one_wherever_they_are(notebook: Any) -
     first = notebook.good("%%rpc_call\n" + draw.format("rng", "held[0]")).out.split()
     second = notebook.good(draw.format("held[0]", "rng")).out.split()
     assert f"[{', '.join([*first, *second])}]\n" == plain.out
+
+
+def test_what_a_class_and_variables_share_is_one_object(notebook: Any) -> None:
+    """A change through the class or through the variable is seen through both, here and there."""
+    notebook.good("class K:\n    options = {'a': 1}\n    def __init__(self): self.v = 0")
+    notebook.good("options = K.options; K.first = first = K()")
+    same = "options is K.options, K.first is first, options, first.v"
+    assert notebook.good(f"%%rpc_call\noptions['b'] = 2; K.first.v = 1\n{same}").result == (
+        "(True, True, {'a': 1, 'b': 2}, 1)"
+    )
+    assert notebook.good(same).result == "(True, True, {'a': 1, 'b': 2}, 1)"
+    notebook.good("K.options['c'] = 3; first.v = 2")
+    assert notebook.good(f"%%rpc_call\n{same}").result == "(True, True, {'a': 1, 'b': 2, 'c': 3}, 2)"
+    notebook.good("%%rpc_call\nfirst.options = K.options; again = K.options")
+    assert notebook.good("first.options is again is options is K.options").result == "True"
+
+
+def test_an_instance_leaves_what_its_class_shares(notebook: Any) -> None:
+    """One that is sent for the first time does not bring along anew what the session has."""
+    notebook.good("class K: log = []\none, two = K(), K()")
+    notebook.good("%%rpc_call\none.log_of_class = K.log")
+    assert notebook.good("%%rpc_call\ntwo\none.log_of_class is K.log").result == "True"
+    assert notebook.good("one.log_of_class is K.log").result == "True"
+
+
+def test_an_equal_object_takes_the_place_of_another(notebook: Any) -> None:
+    """What was put into a container is shared with its variable, also where an equal one was there before."""
+    notebook.good("items = []; box = {'items': []}; other = {'items': []}")
+    notebook.good("%%rpc_call\nbox['items'] = items")
+    assert notebook.good("items.append(1); box['items'] is items, box").result == "(True, {'items': [1]})"
+    notebook.good("items.clear()")
+    notebook.good("%%rpc_call\nitems, other")
+    notebook.good("other['items'] = items")
+    assert notebook.good("%%rpc_call\nitems.append(2)\nother").result == "{'items': [2]}"

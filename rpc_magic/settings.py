@@ -68,6 +68,8 @@ class ServerSettings:
         silent_seconds: a client not heard from for this long may be replaced without being asked.
         orphan_seconds: workers live this long without a supervisor, so that a new one can adopt them.
         stop_seconds: running calls get so long when the server is told to end.
+        keep_seconds: sessions then have so long to keep their variables for a server that is started again.
+        kept: bytes of one session's variables that are kept then.
         drained: bytes of a worker's file descriptors 1 and 2 that the keeper holds for it at most.
         last_words: bytes of its standard error that are kept to explain its death.
         end_seconds: between asking a worker to end and killing it.
@@ -90,12 +92,14 @@ class ServerSettings:
     silent_seconds: float = 40.0
     orphan_seconds: float = 600.0
     stop_seconds: float = 5.0
+    keep_seconds: float = 10.0
+    kept: int = 1 * GIB
     drained: int = 8 * MIB
     last_words: int = 8 * KIB
     end_seconds: float = 2.0
 
 
-LIMITS = ("message", "calls", "output", "connections")
+LIMITS = ("message", "calls", "output", "connections", "kept")
 """Those of `ServerSettings` that ``rpc-magic serve --limit NAME=VALUE`` sets."""
 
 

@@ -187,7 +187,8 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="message (4GiB), calls (100000 that wait), output (1GiB kept for an absent client), connections (256)",
+        help="message (4GiB), calls (100000 that wait), output (1GiB kept for an absent client), "
+        "connections (256), kept (1GiB of a session's variables, see --no-keep)",
     )
     add("--max-sessions", type=int, default=64, metavar="N", help="sessions at once, at most (default: 64)")
     add(
@@ -203,6 +204,11 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         default=5.0,
         metavar="SEC",
         help="running calls get so long when the server is told to end; told again it ends at once (default: 5)",
+    )
+    add(
+        "--no-keep",
+        action="store_true",
+        help="told to end, do not save the sessions' variables to this user's state folder for the next start",
     )
     add(
         "--orphan-ttl",

@@ -46,6 +46,7 @@ def configuration(options: argparse.Namespace) -> launch.SupervisorConfig:
         orphan_seconds=max(0.0, options.orphan_ttl),
         max_sessions=options.max_sessions,
         memory_limit=options.memory_limit,
+        keep=not options.no_keep,
         limits=dict(options.limit),
     )
 

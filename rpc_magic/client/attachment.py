@@ -61,11 +61,13 @@ class Attachment:
         take: take the session over from another client.
         is_plain_only: have nothing but plain data sent as values.
         timeout: seconds to connect.
+        former: gives the ticket of a session that is to be had back; see `rpc_magic.client.restoring`.
 
     Attributes:
         welcome: the server's greeting.
         ticket: the session's, empty bytes before there is one.
         session: its name.
+        kept: what an earlier server has kept of it, for it to load.
         code: how functions travel: as source between different versions of Python.
         pong: what the supervisor last said of the session.
         wanted: the name it was asked for by, empty for a private one.
@@ -76,7 +78,14 @@ class Attachment:
     """
 
     def __init__(
-        self, place: Place, session: str, *, take: bool, is_plain_only: bool, timeout: float
+        self,
+        place: Place,
+        session: str,
+        *,
+        take: bool,
+        is_plain_only: bool,
+        timeout: float,
+        former: Callable[[control.Welcome], bytes] = lambda _: b"",
     ) -> None:
         self._place, self.wanted, self._take = place, session, take
         self._settings = ClientSettings()
@@ -90,6 +99,8 @@ class Attachment:
         self.session = ""
         self.worker_pid = 0
         self.is_new = False
+        self.kept: control.KeptSession | None = None
+        self._former = former
         self.state = "attached"
         self.code: serial.CodeMode = "bytecode"
         self.pong: control.Pong | None = None
@@ -159,7 +170,8 @@ class Attachment:
         if link is not None and not link.is_gone:
             return link
         if role is not Role.FUNCTIONS and not self.ticket:
-            self._attach(control.Attach(self.wanted, self._take, client_info(self.welcome)))
+            info = client_info(self.welcome)
+            self._attach(control.Attach(self.wanted, self._take, info, former=self._former(self.welcome)))
         return self.links.make(role)
 
     def _attach(self, request: control.Control) -> None:
@@ -171,7 +183,7 @@ class Attachment:
         with Deferred():  # an answer that nobody took would be taken for the next one's
             answer = self.check(self.control.ask(request, control.Attached, self.timeout))
             self.ticket, self.session, self.worker_pid = answer.ticket, answer.session, answer.worker_pid
-            self.is_new = answer.is_new
+            self.is_new, self.kept = answer.is_new, answer.kept
             self._recovery.note_session(answer.worker_pid)
 
     def check(self, answer: control.Attached | control.NotAttached) -> control.Attached:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 
+from rpc_magic.client import restoring
 from rpc_magic.client.attachment import Attachment
 from rpc_magic.client.connection import Connection
 from rpc_magic.client.dialing import learn_fingerprint
@@ -87,6 +88,7 @@ def connect(
             take=take,
             is_plain_only=results == "data",
             timeout=timeout,
+            former=lambda welcome: restoring.former_ticket(welcome, session or "", name or ""),
         )
 
     try:
@@ -108,11 +110,14 @@ def connect(
     )
     if place.address.scheme == "rpc":
         _remember(place, name or "", attachment.welcome.name)
-    return Connection(
+    connection = Connection(
         attachment,
         name=name or ("local" if url is None else place.name),
         is_plain_only=results == "data",
     )
+    restoring.note(attachment, name or "")
+    sys.stderr.write(restoring.restore(connection))
+    return connection
 
 
 def _locate(url: str, token: tokens.Token | None, token_file: str | os.PathLike[str] | None) -> Place:

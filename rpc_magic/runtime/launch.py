@@ -38,6 +38,7 @@ class SupervisorConfig(msgspec.Struct, frozen=True):
         orphan_seconds, session_ttl, stop_seconds: see `ServerSettings`.
         max_sessions: its `sessions`.
         memory_limit: its `memory`.
+        keep: when it is told to end, keep its sessions' variables for a server that is started again.
         limits: its other `LIMITS`, by name.
         tls_cert, tls_key: files of a certificate and its key, for an `rpc://` URL; empty takes the user's own, which is
             made when it is first needed.
@@ -60,6 +61,7 @@ class SupervisorConfig(msgspec.Struct, frozen=True):
     stop_seconds: float = 5.0
     max_sessions: int = 64
     memory_limit: int = 0
+    keep: bool = True
     limits: dict[str, int] = {}
     tls_cert: str = ""
     tls_key: str = ""

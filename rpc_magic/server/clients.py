@@ -109,6 +109,10 @@ class ClientConnection(asyncio.BufferedProtocol):
             log.warning("%s does not read what it is told, and was let go", self.title)
             self._transport.abort()
 
+    def say_goodbye(self, reason: str) -> None:
+        """The server ends: say why, and what becomes of the session."""
+        self.say(control.Goodbye(reason + (self._session.farewell if self._session is not None else "")))
+
     def close(self) -> None:
         """End the connection once what was said has left."""
         if self._transport is not None:
@@ -181,7 +185,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         session = self._session
         assert session is not None
         pid = session.worker.pid if session.worker else 0
-        return control.Attached(session.name, session.ticket, pid, is_new)
+        kept = self._sessions.kept_of(session) if self._sessions is not None else None
+        return control.Attached(session.name, session.ticket, pid, is_new, kept)
 
 
 def _deed(request: control.Attach | control.Restart, said: control.Control) -> str:

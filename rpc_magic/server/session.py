@@ -69,6 +69,7 @@ class Session:
     left_at: float = 0.0
     interrupted: tuple[int, float] = (0, 0.0)  # the call that was interrupted last, and when first
     end_reason: str = ""  # why it was told to end
+    farewell: str = ""  # what its client is told of it when the server ends
     client_id: bytes = b""
     title: str = ""
     ended: asyncio.Event = field(default_factory=asyncio.Event)

@@ -14,6 +14,7 @@ import psutil
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.server.adoption import TakenKeeper
 from rpc_magic.server.keepers import Keepers
+from rpc_magic.server.keeping import Keeping
 from rpc_magic.server.session import Holder, Session, SessionError
 from rpc_magic.server.strangers import on_one_line
 from rpc_magic.settings import ServerSettings
@@ -37,10 +38,16 @@ class SessionTable:
     Args:
         settings: limits and times.
         make_keepers: makes what makes and ends their workers.
+        keeping: keeps them when the server ends.
     """
 
-    def __init__(self, settings: ServerSettings, make_keepers: Callable[[SessionTable], Keepers]) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: ServerSettings,
+        make_keepers: Callable[[SessionTable], Keepers],
+        keeping: Keeping,
+    ) -> None:
+        self._settings, self._keeping = settings, keeping
         self._sessions: dict[bytes, Session] = {}
         self._names: dict[str, Session] = {}
         self._private = 0
@@ -108,6 +115,7 @@ class SessionTable:
         """
         session.holder = None
         await self.end(session)
+        self._keeping.forget(session)
         request = control.Attach("" if session.is_private else session.name, take=False, client=client)
         return await self._create(request, holder, cwd)
 
@@ -124,7 +132,10 @@ class SessionTable:
             self._private += 1
             while (name := f"private-{self._private}") in self._names:  # that of an adopted one
                 self._private += 1
-        session = Session(name, not request.session, secrets.token_bytes(16), time.monotonic())
+        ticket = self._keeping.former_ticket(request)
+        if not ticket or ticket in self._sessions:
+            ticket = secrets.token_bytes(16)
+        session = Session(name, not request.session, ticket, time.monotonic())
         self._sessions[session.ticket] = self._names[name] = session
         client = request.client
         try:
@@ -194,6 +205,10 @@ class SessionTable:
         except OSError:
             return False
         return True
+
+    def kept_of(self, session: Session) -> control.KeptSession | None:
+        """Return what an earlier server has kept of a session, and nobody has had it load yet."""
+        return self._keeping.find(session)
 
     def has(self, ticket: bytes) -> bool:
         """Tell whether a session of this ticket lives."""
@@ -275,11 +290,27 @@ class SessionTable:
     def _is_busy(self) -> bool:
         return any(session.running_call[0] for session in self._sessions.values())
 
-    def interrupt_all(self) -> None:
-        """Interrupt whatever runs in any session."""
+    async def interrupt_all(self) -> None:
+        """Interrupt whatever runs in any session; its own cleaning up is the last thing that a call may do."""
         for session in self._sessions.values():
             if session.running_call[0]:
                 self.interrupt(session, 0)
+        await self.wind_down(self._settings.end_seconds)
+
+    async def keep_all(self, reason: str) -> None:
+        """Have all sessions keep their variables, where that is wanted; what runs even now is interrupted.
+
+        Args:
+            reason: what clients are told whose calls are interrupted.
+        """
+        for session in self._sessions.values():
+            if session.running_call[0] and session.holder is not None:
+                session.holder.say(control.Goodbye(reason))
+        if self._keeping.is_on:
+            living = [session for session in self._sessions.values() if session.state == "alive"]
+            await self._keeping.keep(living, lambda session: self.interrupt(session, 0))
+        else:
+            await self.interrupt_all()
 
     def end_now(self, session: Session, reason: str) -> None:
         """End a session because its client says so; `reason` is what the client is told afterwards."""

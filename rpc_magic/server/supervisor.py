@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 
 from rpc_magic.errors import RpcMagicError
-from rpc_magic.runtime import records
-from rpc_magic.runtime.addresses import Address
+from rpc_magic.runtime import keptsessions, records
+from rpc_magic.runtime.addresses import Address, parse_address
 from rpc_magic.runtime.launch import SupervisorConfig
 from rpc_magic.runtime.processes import machine_id, python_tag, start_time, user_name
 from rpc_magic.runtime.versions import own_versions
@@ -24,6 +24,7 @@ from rpc_magic.server.adoption import TakenKeeper, identity
 from rpc_magic.server.certificates import Identity
 from rpc_magic.server.clients import ClientConnection, connect_client
 from rpc_magic.server.keepers import Keepers, Start
+from rpc_magic.server.keeping import Keeping
 from rpc_magic.server.listening import reachable
 from rpc_magic.server.session import Session
 from rpc_magic.server.sessions import SessionTable
@@ -39,6 +40,7 @@ __all__ = ["Supervisor"]
 log = logging.getLogger("rpc_magic.server")
 
 _SWEEP_SECONDS = 5.0
+_TOLD = "the server was told to end"
 
 
 class Supervisor:
@@ -89,6 +91,7 @@ class Supervisor:
             self.sessions = SessionTable(
                 self._settings,
                 lambda table: Keepers(keeper, start_keeper, table.worker_exited, self._keeper_gone),
+                Keeping(_kept_identity(config, address), self._settings),
             )
         self._admission = Admission(
             TokenSource(token, token_file).good, self._settings, self._check, self._admit, tls
@@ -211,18 +214,22 @@ class Supervisor:
     def _wind_down(self) -> None:
         """Told to end: calls that run get a stated time. Told again: at once."""
         if self.sessions is None or self._winding_down is not None:
-            self._end("the server was told to end")
+            self._end(_TOLD)
             return
         log.info("no new sessions from now on; what runs gets %g s", self._settings.stop_seconds)
-        self._winding_down = asyncio.create_task(self.sessions.wind_down(self._settings.stop_seconds))
-        self._winding_down.add_done_callback(lambda _: self._end("the server was told to end"))
+        self._winding_down = asyncio.create_task(self._finish(self.sessions))
+        self._winding_down.add_done_callback(lambda _: self._end(_TOLD))
+
+    async def _finish(self, sessions: SessionTable) -> None:
+        await sessions.wind_down(self._settings.stop_seconds)
+        await sessions.keep_all(_TOLD)
 
     def _end(self, reason: str) -> None:
         if self._ended.is_set():
             return
         log.info("ending: %s", reason)
         for client in list(self.clients):
-            client.say(control.Goodbye(reason))
+            client.say_goodbye(reason)
         self._ended.set()
 
     async def _end_sessions(self) -> None:
@@ -230,9 +237,9 @@ class Supervisor:
         if self.sessions is None:
             return
         keepers = self.sessions.keepers
-        if self._winding_down is not None:
-            self.sessions.interrupt_all()  # its own cleaning up is the last thing that a call may do
-            await self.sessions.wind_down(self._settings.end_seconds)
+        if self._winding_down is not None and not self._winding_down.done():  # told again
+            self._winding_down.cancel()
+            await self.sessions.interrupt_all()
         keepers.end_all()
         deadline = time.monotonic() + self._settings.end_seconds + 2.0
         while not keepers.are_gone() and time.monotonic() < deadline:  # noqa: ASYNC110 - only the kernel tells of it
@@ -259,6 +266,8 @@ class Supervisor:
             self._end("the program that exposed functions has ended")
 
     async def _sweep(self) -> None:
+        keptsessions.sweep(self._settings.session_ttl)
+        swept = time.monotonic()
         if self.sessions is None:
             return
         with contextlib.suppress(RpcMagicError):
@@ -268,6 +277,16 @@ class Supervisor:
             self.sessions.sweep()
             for client in self.clients:
                 client.look()
+            if time.monotonic() - swept > self._settings.session_ttl:
+                swept = time.monotonic()  # by this clock, which nobody sets
+                keptsessions.sweep(self._settings.session_ttl)
+
+
+def _kept_identity(config: SupervisorConfig, address: Address) -> str:
+    """Return under what sessions are kept; empty where no later server could be known to be the same one."""
+    wanted = parse_address(config.url)
+    is_found_again = config.name or wanted.scheme == "unix" or wanted.port
+    return identity(config, address.url) if config.keep and not config.watch_pid and is_found_again else ""
 
 
 def _name_of(address: Address) -> str:

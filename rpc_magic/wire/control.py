@@ -48,12 +48,15 @@ class Attach(Control, tag=1, frozen=True):
 
     `session` names it; empty asks for a private one. `take` takes it over from another client. `ticket` is of a
     session that this client holds, to which it comes back after its connection broke; it asks for no other one.
+    `former` is of a session that this client's process had when the server was told to end: a new one takes its place
+    where it was kept.
     """
 
     session: str
     take: bool
     client: ClientInfo
     ticket: bytes = b""
+    former: bytes = b""
 
 
 class Ping(Control, tag=2, frozen=True):
@@ -124,13 +127,33 @@ class Welcome(Control, tag=20, frozen=True):
     payload: int
 
 
+class KeptSession(msgspec.Struct, frozen=True, array_like=True):
+    """What an earlier server of this name or address has kept of the session, when it was told to end.
+
+    Attributes:
+        file: of its variables, on the server's machine.
+        at: when, in seconds of the system's clock.
+        left: variables that could not be kept, each with the reason.
+        reason: why nothing could be kept, a clause; empty when something was.
+    """
+
+    file: str
+    at: float
+    left: dict[str, str]
+    reason: str
+
+
 class Attached(Control, tag=21, frozen=True):
-    """The session is there. `ticket` opens data connections to it; `is_new`: it was made for this client."""
+    """The session is there. `ticket` opens data connections to it; `is_new`: it was made for this client.
+
+    `kept` is what the client may have the session load before anything else.
+    """
 
     session: str
     ticket: bytes
     worker_pid: int
     is_new: bool
+    kept: KeptSession | None = None
 
 
 class NotAttached(Control, tag=22, frozen=True):

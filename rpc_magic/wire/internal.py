@@ -142,6 +142,32 @@ class Adopt(Internal, tag=20, frozen=True):
     resume: int
 
 
+class Keep(Internal, tag=21, frozen=True):
+    """Supervisor to worker: the server ends; keep the variables in `file`. Answers: `Keeping`, then `Kept`.
+
+    `session` is the session's name, empty for a private one; `until` (seconds of the system's clock) is when what was
+    kept is deleted. It may take `seconds`, and `limit` bytes.
+    """
+
+    file: str
+    session: str
+    until: float
+    seconds: float
+    limit: int
+
+
+class Kept(Internal, tag=22, frozen=True):
+    """Worker to supervisor: so many variables were kept, so many could not be; or why none was, a clause."""
+
+    kept: int
+    left: int
+    reason: str = ""
+
+
+class Keeping(Internal, tag=23, frozen=True):
+    """Worker to supervisor: no call begins any more; what runs may be interrupted."""
+
+
 # ---------------------------------------------------------------- worker and keeper
 
 
@@ -191,6 +217,9 @@ AnyInternal = (
     | Living
     | Adopted
     | Adopt
+    | Keep
+    | Kept
+    | Keeping
     | Drained
     | SyncOutput
     | Synced

@@ -21,7 +21,7 @@ from rpc_magic.errors import RpcMagicError, TransferError
 from rpc_magic.runtime.privatefiles import writing
 from rpc_magic.wire.frames import Buffer
 
-__all__ = ["load", "save"]
+__all__ = ["load", "save", "variables", "write"]
 
 _MAGIC = b"rpc_magic session 1\n"
 _HEAD = Struct("<BBQ")
@@ -41,12 +41,7 @@ def save(path: str) -> tuple[list[str], dict[str, str]]:
         RpcMagicError: the file cannot be written.
     """
     shell: Any = get_ipython()
-    namespace, hidden = shell.user_ns, shell.user_ns_hidden
-    values = {
-        name: value
-        for name, value in namespace.items()
-        if not name.startswith("_") and not (name in hidden and hidden[name] is value)
-    }
+    values, namespace = variables(shell), shell.user_ns
     left: dict[str, str] = {}
     try:
         buffers = serial.encode(values, namespace=namespace, carry=False)
@@ -60,13 +55,28 @@ def save(path: str) -> tuple[list[str], dict[str, str]]:
         buffers = serial.encode(values, namespace=namespace, carry=False)
     file = Path(path).expanduser()
     try:
-        _write(file, buffers)
+        write(file, buffers)
     except OSError as error:
         raise RpcMagicError(f"the variables cannot be saved to {file}: {error.strerror or error}") from error
     return list(values), left
 
 
-def _write(file: Path, buffers: Sequence[Buffer]) -> None:
+def variables(shell: Any) -> dict[str, object]:
+    """Return the session's variables; without those that begin with an underscore, and the shell's own."""
+    hidden = shell.user_ns_hidden
+    return {
+        name: value
+        for name, value in list(shell.user_ns.items())
+        if not name.startswith("_") and not (name in hidden and hidden[name] is value)
+    }
+
+
+def write(file: Path, buffers: Sequence[Buffer]) -> None:
+    """Write encoded variables to a new file, which then takes the place of an older one in one step.
+
+    Raises:
+        OSError: it cannot be written; what was there is as it was.
+    """
     with writing(file) as out:
         views = [memoryview(buffer).cast("B") if len(buffer) else memoryview(b"") for buffer in buffers]
         out.write(_MAGIC + _HEAD.pack(*sys.version_info[:2], len(views)))

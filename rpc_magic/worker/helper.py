@@ -79,7 +79,7 @@ class Helper:
                 last_run = time.monotonic()
             self._watch(self._worker.channel if running and running == last else None)
             last = running
-            if self._watched is not None and self._worker.read():
+            if self._watched is not None and not self._worker.is_over and self._worker.read():
                 self._worker.wake_queue()
             if not running and time.monotonic() - last_run > self._settings.park_seconds:
                 self._is_parked = True
@@ -118,6 +118,8 @@ class Helper:
                     self._engine.adopt(sock, client, resume)
                 else:
                     self._worker.adopt(sock, client, resume)
+            case internal.Keep():
+                self._worker.keep(message, self._link.send)
             case internal.Drained():
                 self._worker.descriptors.show(message)
             case internal.Synced(number):

@@ -17,7 +17,7 @@ import itertools
 import socket
 import threading
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from rpc_magic.worker.datachannel import Chunks, DataChannel
 from rpc_magic.worker.descriptors import Descriptors
 from rpc_magic.worker.helper import Helper
 from rpc_magic.worker.interrupts import InterruptGate
+from rpc_magic.worker.keeping import keep_for
 from rpc_magic.worker.line import Line
 from rpc_magic.worker.modules import UserModules
 from rpc_magic.worker.output import Outputs
@@ -75,6 +76,7 @@ class Worker:
 
     Attributes:
         descriptors: shows what is written to file descriptors 1 and 2.
+        is_over: the server ends, and the variables are kept for the next one: nothing more is to begin.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Worker:
         settings = WorkerSettings(message=request.payload, calls=request.calls, spool=request.output)
         self._settings = settings
         self._lost_at = 0.0
+        self.is_over = False
         self._queue = Waiting()
         self._task: asyncio.Task[None] | None = None
         self._runs = itertools.count(1)
@@ -161,7 +164,7 @@ class Worker:
         self._loop.call_soon_threadsafe(self._switch, self._line.channel)
 
     def _switch(self, new: DataChannel | None) -> None:
-        if new is not None and new is self._line.channel:
+        if new is not None and new is self._line.channel and not self.is_over:
             self._loop.add_reader(new.fileno(), self._readable)
             self._readable()
 
@@ -272,7 +275,10 @@ class Worker:
 
     def _run_queue(self) -> None:
         while self._queue and self._task is None:
-            call, request, buffers = self._queue.popleft()
+            try:
+                call, request, buffers = self._queue.popleft()
+            except IndexError:
+                return  # another thread has taken it back just now
             self._line.settle()
             token = self._begin(call)
             answer = self._session.handle(request, buffers)
@@ -335,6 +341,22 @@ class Worker:
             return messages.Returned(), serial.encode(value, namespace=self._session.namespace)
         except Exception as error:  # noqa: BLE001 - whatever it is, the task fails with it
             return self._session.failure(error)
+
+    def keep(self, request: internal.Keep, say: Callable[[internal.Internal], None]) -> None:
+        """Helper thread: the server ends; keep the variables, once no call runs. See `rpc_magic.worker.keeping`."""
+
+        def do() -> None:
+            channel = self._line.channel
+            if channel is not None:
+                self._loop.remove_reader(channel.fileno())  # what would come now would not be kept
+            with contextlib.suppress(OSError):
+                say(self._context.run(keep_for, request, self._session.values.ticket))
+
+        self.is_over = True
+        self._queue.clear()  # what has not begun does not begin any more
+        with contextlib.suppress(OSError):
+            say(internal.Keeping())
+        self._loop.call_soon_threadsafe(do)
 
     def wake_queue(self) -> None:
         """Helper thread: requests have been queued."""

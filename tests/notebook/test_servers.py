@@ -87,6 +87,23 @@ def test_a_value_whose_server_was_killed(loaded: Any, serve: Serve) -> None:
     assert loaded.run("ran").error == "NameError"
 
 
+def test_a_private_session_whose_server_was_started_again(loaded: Any, serve: Serve) -> None:
+    """Told to end, the server keeps it; connected again, what stands here for a variable is fetched as before."""
+    server = serve("--name", "returning")
+    loaded.good("%rpc_connect returning --name lab")
+    loaded.good("%%lab\nimport numpy as np\nkept = np.arange(3)\nstream = (i for i in [1])")
+    server.process.terminate()
+    server.process.wait(TIMEOUT)
+    report = loaded.run("kept")
+    assert "of its variables are kept for the next start, 1 could not be" in report.traceback
+    serve("--name", "returning")
+    told = loaded.good("%rpc_connect returning --name lab --no-widget")
+    assert "the private session has its variables from when its server ended" in told.err
+    assert "kept; not kept: stream (generator)" in told.err
+    assert loaded.good("int(kept.sum())").result == "3"
+    assert loaded.good("%%lab\nint(kept[-1])").result == "2"
+
+
 def test_a_refused_token(loaded: Any, serve: Serve, tmp_path: Path) -> None:
     """It is one sentence that says what to check."""
     server = serve()

@@ -1,0 +1,227 @@
+"""Sessions are kept when a server is told to end, and are had back from one that is started again: real ones."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from live import SECONDS, eventually, served
+
+import rpc_magic
+from rpc_magic import errors
+from rpc_magic.runtime.folders import runtime_folder
+from rpc_magic.settings import KIB
+
+NAME = "phoenix"
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A state folder for each test; a short path, as sockets lie in it too."""
+    with tempfile.TemporaryDirectory(prefix="rpcm-test-") as folder:
+        monkeypatch.setenv("RPC_MAGIC_RUNTIME_DIR", folder)
+        yield
+
+
+def kept_files() -> list[Path]:
+    return sorted((runtime_folder() / "kept").glob("*/*"))
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    """What connecting has told the user."""
+    return "".join(
+        line for line in capsys.readouterr().err.splitlines(keepends=True) if line.startswith("rpc_magic:")
+    )
+
+
+def end() -> None:
+    """Have the server end, as told once."""
+    served.process.terminate()
+    served.process.wait(SECONDS)
+
+
+def lost(conn: rpc_magic.Connection) -> str:
+    """Why the connection was lost."""
+    eventually(lambda: conn.state == "lost")
+    with pytest.raises(errors.ConnectionLostError) as raised:
+        conn.call(abs, -1)
+    return str(raised.value)
+
+
+def test_a_named_session_is_had_back_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By any client: with what its variables share, and without what cannot be kept, which is told; only once."""
+    with served(name=NAME) as url:
+        rpc_magic.connect(url, session="other").close()
+        with rpc_magic.connect(url, session="train") as conn:
+            conn.run("shared = [1]\npair = (shared, shared)\nstream = (i for i in shared)")
+            conn.run("def double(): return factor * 2\nfactor = 21")
+        capsys.readouterr()
+    assert [file.suffix for file in kept_files()] == [".record", ".session"], "nothing of an empty session"
+    assert {file.stat().st_mode & 0o777 for file in kept_files()} == {0o600}
+    assert kept_files()[0].parent.stat().st_mode & 0o777 == 0o700
+    with served(name=NAME) as url:
+        with rpc_magic.connect(url, session="train") as conn:
+            line = said(capsys)
+            assert re.search(r"session train has its variables from when its server ended \(\d{4}-", line)
+            assert "shared, pair, double, factor; not kept: stream (generator) cannot travel" in line
+            assert line.count("\n") == 1
+            assert conn.run("assert pair[0] is pair[1] and double() == 42")
+            conn.push(factor=1)
+        assert kept_files() == []
+        with rpc_magic.connect(url, session="train") as conn:
+            assert said(capsys) == ""
+            assert conn.pull("factor") == 1
+            conn.restart()
+            with pytest.raises(errors.MissingNameError):
+                conn.pull("factor")
+
+
+def test_a_private_session_is_had_back_by_its_client(capsys: pytest.CaptureFixture[str]) -> None:
+    """Connecting again gives it back, the ticket too; nobody else gets it, nor who has left it."""
+    with served(name=NAME) as url:
+        left = rpc_magic.connect(url)
+        left.push(mine="left")
+        mine = rpc_magic.connect(url, name="mine")
+        mine.push(mine=7)
+        left.close()
+        end()
+        assert "its variables are kept for the next start" in lost(mine)
+    ticket = mine.attachment.ticket
+    assert ticket.hex() not in "".join(map(str, kept_files()))
+    assert ticket.hex().encode() not in b"".join(file.read_bytes() for file in kept_files())
+    with served(name=NAME) as url:
+        capsys.readouterr()
+        with rpc_magic.connect(url) as other, pytest.raises(errors.MissingNameError):
+            other.pull("mine")
+        with rpc_magic.connect(url, name="mine") as again:
+            assert "the private session has its variables" in said(capsys)
+            assert again.pull("mine") == 7
+            assert again.attachment.ticket == ticket
+        with rpc_magic.connect(url, name="mine") as anew, pytest.raises(errors.MissingNameError):
+            anew.pull("mine")
+    mine.close()
+
+
+def test_what_is_too_large_or_takes_too_long(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told; the rest is kept."""
+    source = """
+import time
+class Slow:
+    def __reduce__(self):
+        time.sleep(600)
+slow, small, large = Slow(), 5, bytes(200_000)
+"""
+    with served(name=NAME, limits={"kept": 100 * KIB}) as url, rpc_magic.connect(url, session="s") as conn:
+        conn.run(source)
+        began = time.monotonic()
+        end()
+        assert "of its variables are kept for the next start, 2 could not be" in lost(conn)
+        assert time.monotonic() - began < SECONDS
+    with served(name=NAME) as url, rpc_magic.connect(url, session="s") as conn:
+        line = said(capsys)
+        assert "slow (saving it takes too long)" in line
+        assert "large (it has 200," in line
+        assert conn.pull("small") == 5
+        with pytest.raises(errors.MissingNameError):
+            conn.pull("large")
+
+
+def test_a_call_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that ends when it is interrupted costs nothing; one that does not costs its session's variables, no others.
+
+    What waits behind it does not begin.
+    """
+    begun = tmp_path / "begun"
+    deaf = f"""
+import ctypes, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGINT}})
+open({str(begun)!r}, "w").close()
+ctypes.PyDLL(None).sleep(600)
+"""
+    with served(name=NAME) as url:
+        held, busy = rpc_magic.connect(url, session="held"), rpc_magic.connect(url, session="busy")
+        held.push(x=1)
+        busy.push(x=2)
+        held.submit(exec, deaf)
+        eventually(begun.exists)
+        running = busy.submit(time.sleep, 600)
+        eventually(lambda: busy.info().state == "busy")
+        waiting = busy.submit((tmp_path / "late").touch)
+        end()
+        for call in (running, waiting):
+            with pytest.raises((errors.ConnectionLostError, errors.RemoteInterrupt)):
+                call.result(SECONDS)
+        assert "told to end" in lost(held)
+    assert not (tmp_path / "late").exists()
+    with served(name=NAME) as url:
+        capsys.readouterr()
+        with rpc_magic.connect(url, session="held") as conn:
+            assert "session held is new: nothing was kept of it" in (line := said(capsys))
+            assert "a call was still running" in line
+            with pytest.raises(errors.MissingNameError):
+                conn.pull("x")
+        with rpc_magic.connect(url, session="busy") as conn:
+            assert conn.pull("x") == 2
+    held.close()
+    busy.close()
+
+
+def test_the_disk_is_full(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told at both times, and no file is half written."""
+    # Without privileges no disk can be filled; a limit on the size of files gives a process the same error.
+    full = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))"
+    with served(name=NAME) as url, rpc_magic.connect(url, session="s") as conn:
+        conn.run(full + "\nx = bytes(100_000)")
+        end()
+        assert "its variables could not be kept: File too large" in lost(conn)
+    assert [file.suffix for file in kept_files()] == [".record"]
+    with served(name=NAME) as url, rpc_magic.connect(url, session="s"):
+        assert "session s is new: nothing was kept of it" in (line := said(capsys))
+        assert "File too large" in line
+        assert kept_files() == []
+
+
+def test_what_cannot_be_loaded(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told, with the file, which stays; the session is there."""
+    (tmp_path / "going.py").write_text("class Thing:\n    pass\n")
+    with served(name=NAME) as url, rpc_magic.connect(url, session="s") as conn:
+        conn.run(f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport going\nthing = going.Thing()")
+    (tmp_path / "going.py").unlink()
+    for cached in tmp_path.glob("__pycache__/*"):
+        cached.unlink()
+    with served(name=NAME) as url:
+        with rpc_magic.connect(url, session="s") as conn:
+            line = said(capsys)
+            assert "cannot be loaded" in line
+            assert "going" in line
+            (file,) = kept_files()
+            assert f"{file} on the server's machine; %rpc_load takes them" in line
+            assert conn.call(abs, -2) == 2
+        with rpc_magic.connect(url, session="s"):
+            assert said(capsys) == "", "what is newer by then is not written over"
+
+
+def test_nothing_is_kept_where_that_is_not_wanted() -> None:
+    """With `--no-keep`, and where no later server could be known to be the same one."""
+    for config in ({"name": NAME, "keep": False}, {}):
+        with served(**config) as url, rpc_magic.connect(url, session="s") as conn:
+            conn.push(secret=1)
+        assert kept_files() == []
+
+
+def test_what_nobody_wants_is_deleted() -> None:
+    """After `--session-ttl`: by the same server, and by any other one of this user; what is not so old stays."""
+    with served(name=NAME, session_ttl=0.3) as url, rpc_magic.connect(url, session="s") as conn:
+        conn.push(x=1)
+    with served(name=NAME) as url, rpc_magic.connect(url, session="young") as conn:
+        conn.push(x=1)
+    with served(name=NAME):
+        assert len(kept_files()) == 2
+    with served(name=NAME, session_ttl=0.3) as url, rpc_magic.connect(url, session="old") as conn:
+        conn.push(x=1)
+    with served(name="another", session_ttl=0.3):
+        eventually(lambda: len(kept_files()) == 2)

@@ -18,7 +18,7 @@ _OF_C = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMet
 def update_in_place(old: Any, new: Any) -> bool:
     """Give `old` the content of `new`, an object of the same type that nobody else refers to.
 
-    Lists, dicts, sets, bytearrays, deques, arrays of the same shape, pandas objects, functions of the same code, what
+    Lists, dicts, sets, bytearrays, deques, arrays of the same shape, pandas objects, functions, what
     `update_state` knows, and instances whose whole state is their ``__dict__`` and ``__slots__`` can be changed so.
 
     Returns:
@@ -77,9 +77,11 @@ def _update_pandas(old: Any, new: Any) -> bool:
 
 
 def _update_function(old: types.FunctionType, new: types.FunctionType) -> bool:
-    """Give a function the cells' contents and the defaults of another with the same code."""
-    if old.__code__ != new.__code__ or len(old.__closure__ or ()) != len(new.__closure__ or ()):
+    """Give a function the cells' contents, the defaults and the code of another with the same free variables."""
+    if old.__code__.co_freevars != new.__code__.co_freevars:
         return False
+    if old.__code__ != new.__code__:  # as after a way through another version of Python
+        old.__code__ = new.__code__
     for mine, theirs in zip(old.__closure__ or (), new.__closure__ or (), strict=True):
         try:
             content = theirs.cell_contents

@@ -26,6 +26,9 @@ __all__ = [
     "set_exception",
 ]
 
+_ALWAYS_KNOWN = ("bound", "covariant", "contravariant")
+"""Options of type variables that every version of Python knows."""
+
 
 def _new(token: str, made: Any) -> Any:
     registry.mark_unfilled(made)
@@ -147,7 +150,10 @@ def make_typevar(kind: Any, args: tuple[Any, ...], options: dict[str, Any], modu
     known = registry.find(token)
     if known is not None:
         return known
-    made = kind(*args, **options)
+    try:
+        made = kind(*args, **options)
+    except TypeError:  # Python before 3.12 and 3.13 knows no inferred variance and no default
+        made = kind(*args, **{name: value for name, value in options.items() if name in _ALWAYS_KNOWN})
     with contextlib.suppress(AttributeError):
         made.__module__ = module
     return registry.track(token, made)

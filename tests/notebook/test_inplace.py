@@ -131,3 +131,19 @@ def test_attributes_of_a_table_come_too() -> None:
     new.attrs["unit"] = "mm"
     assert update_in_place(old, new)
     assert old.attrs == {"unit": "mm"}
+
+
+def test_a_function_that_came_through_another_python() -> None:
+    """One that was compiled anew has other code, and still takes the place of the one that was here."""
+
+    def made(text: str) -> Any:
+        namespace: dict[str, Any] = {}
+        exec(f"def outer():\n    count = 0\n{text}\n    return inner", namespace)
+        return namespace["outer"]()
+
+    old = made("    def inner(): return count")
+    new = made("\n\n    def inner(): return count + 1")
+    new.note = 1
+    assert update_in_place(old, new)
+    assert (old(), old.note) == (1, 1)
+    assert not update_in_place(old, made("    def inner(): return 1"))

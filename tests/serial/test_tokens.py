@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import textwrap
+import typing
 
 import pytest
 
 from rpc_magic import serial
+from rpc_magic.serial import build_types
 from rpc_magic.serial.tokens import Registry
 
 CLASSES = """
@@ -212,3 +214,11 @@ def test_class_refilled_after_its_origin_was_collected():
 
     gc.collect()
     assert serial.decode(buffers)().get() == 3
+
+
+def test_a_type_variable_of_a_newer_python() -> None:
+    """Options that this Python does not know are left out."""
+    made = build_types.make_typevar(
+        typing.TypeVar, ("T",), {"bound": int, "no_such_option": True}, "m", "away.1"
+    )
+    assert (made.__name__, made.__bound__) == ("T", int)

@@ -151,6 +151,7 @@ class Extension:
         )
         if getattr(self.shell, "kernel", None) is not None:
             connection.attachment.links.on_comm = server.relay.take
+        connection.attachment.on_change = server.notice
         self.registry.add(server)
         return server
 

@@ -19,6 +19,9 @@ from rpc_magic.notebook.status import Status
 
 __all__ = ["Registry", "Server", "address_of"]
 
+_GONE = frozenset({"died", "lost", "closed"})
+"""States of a connection whose session hears nothing any more."""
+
 
 def address_of(value: RemoteValue) -> tuple[str, str]:
     """Return the session's ticket (hexadecimal) and the key there of a value that is elsewhere.
@@ -64,6 +67,12 @@ class Server:
 
     def __post_init__(self) -> None:
         self.ticket = self.connection.attachment.ticket.hex()
+
+    def notice(self) -> None:
+        """The connection may have changed: widgets of a session that has gone go too; any thread."""
+        if self.connection.state in _GONE:
+            self.relay.close()
+        self.status.wake()
 
     def current_ticket(self) -> str:
         """Return the session's ticket; what was known of an earlier session is forgotten."""

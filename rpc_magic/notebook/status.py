@@ -320,7 +320,9 @@ class Status:
         pong, began = self._connection.attachment.pong, self._cell_began
         if self._connection.attachment.state != "attached":
             return 0.0
-        if (pong is not None and pong.state == "busy") or self._is_due:
+        if self._is_due:
+            return _LEAST_SECONDS
+        if pong is not None and pong.state == "busy":
             return 2 * _LEAST_SECONDS
         if began and time.monotonic() - began >= _LEAST_SECONDS / 2:  # a quick cell is not worth a question
             return 2 * _LEAST_SECONDS

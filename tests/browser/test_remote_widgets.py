@@ -117,13 +117,19 @@ def test_they_live(open_notebook: Callable[..., Any]) -> None:
 
 
 def test_the_end_of_the_session_is_seen(open_notebook: Callable[..., Any]) -> None:
-    """Leaving the server closes its widgets: the slider is gone from the page."""
-    notebook = open_notebook([CONNECT, SLIDER, "%rpc_disconnect"])
+    """A session that dies, and leaving the server, close its widgets: the slider is gone from the page."""
+    notebook = open_notebook(
+        [CONNECT, SLIDER, "%%rpc_call --noblock\nos._exit(3)", "%rpc_restart", SLIDER, "%rpc_disconnect"]
+    )
     notebook.run_cell(0)
-    notebook.run_cell(1)
-    slider = notebook.output(1).get_by_role("slider").first
-    slider.wait_for()
-    notebook.run_cell(2)
-    notebook.wait_for_text(2, "disconnected")
-    slider.wait_for(state="detached")
+    for number, end in ((1, "failed"), (4, "disconnected")):
+        notebook.run_cell(number)
+        slider = notebook.output(number).get_by_role("slider").first
+        slider.wait_for()
+        notebook.run_cell(number + 1)
+        notebook.wait_for_text(number + 1, end)
+        slider.wait_for(state="detached")
+        if number == 1:
+            notebook.run_cell(3)
+            notebook.wait_for_text(3, "restarted")
     notebook.picture("remote-widgets-closed")

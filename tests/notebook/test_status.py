@@ -190,3 +190,17 @@ def test_a_countdown_goes_on(status: Status) -> None:
     assert (first.attempt, second.attempt) == (3, 3)
     assert first.next_seconds > second.next_seconds > 0
     attachment.state, attachment.retry = "attached", None
+
+
+def test_the_end_of_a_cell_is_asked_for_at_the_next_look(status: Status) -> None:
+    """The line does not say "busy" for long after it; while something runs, a question a second is enough."""
+    assert status._interval(wants=False) == 0
+    status.cell_ends()
+    assert status._interval(wants=False) == 0.5
+    status._connection.submit(time.sleep, 60)
+    while status.ask().word != "busy":
+        pass
+    assert status._interval(wants=False) == 0.5
+    status._is_due = False
+    assert status._interval(wants=False) == 1.0
+    status._connection.interrupt()

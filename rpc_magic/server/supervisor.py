@@ -86,6 +86,7 @@ class Supervisor:
             **config.limits,
         )
         self._ended = asyncio.Event()
+        self._is_program_finished = asyncio.Event()
         self._winding_down: asyncio.Task[None] | None = None
         if keeper is not None:
             self.sessions = SessionTable(
@@ -213,16 +214,27 @@ class Supervisor:
 
     def _wind_down(self) -> None:
         """Told to end: calls that run get a stated time. Told again: at once."""
-        if self.sessions is None or self._winding_down is not None:
+        if self._winding_down is not None:
             self._end(_TOLD)
             return
         log.info("no new sessions from now on; what runs gets %g s", self._settings.stop_seconds)
-        self._winding_down = asyncio.create_task(self._finish(self.sessions))
+        self._winding_down = asyncio.create_task(self._finish())
         self._winding_down.add_done_callback(lambda _: self._end(_TOLD))
 
-    async def _finish(self, sessions: SessionTable) -> None:
-        await sessions.wind_down(self._settings.stop_seconds)
-        await sessions.keep_all(_TOLD)
+    async def _finish(self) -> None:
+        program = asyncio.create_task(self._finish_program())
+        if self.sessions is not None:
+            await self.sessions.wind_down(self._settings.stop_seconds)
+        await program
+        if self.sessions is not None:
+            await self.sessions.keep_all(_TOLD)
+
+    async def _finish_program(self) -> None:
+        """Give calls by name their time."""
+        if self._program is not None:
+            with contextlib.suppress(OSError, TimeoutError):
+                self._program.send(internal.Finish())
+                await asyncio.wait_for(self._is_program_finished.wait(), self._settings.stop_seconds)
 
     def _end(self, reason: str) -> None:
         if self._ended.is_set():
@@ -259,8 +271,9 @@ class Supervisor:
     def _program_readable(self) -> None:
         assert self._program is not None
         try:
-            while self._program.receive():
-                pass
+            while received := self._program.receive():
+                if isinstance(received[0], internal.Finished):
+                    self._is_program_finished.set()
         except EOFError:
             asyncio.get_running_loop().remove_reader(self._program.fileno())
             self._end("the program that exposed functions has ended")

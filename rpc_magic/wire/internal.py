@@ -168,6 +168,14 @@ class Keeping(Internal, tag=23, frozen=True):
     """Worker to supervisor: no call begins any more; what runs may be interrupted."""
 
 
+class Finish(Internal, tag=24, frozen=True):
+    """Supervisor to exposing program: the server ends; take no more calls. Answer: `Finished`."""
+
+
+class Finished(Internal, tag=25, frozen=True):
+    """Exposing program to supervisor: no call runs or waits, and all answers have left."""
+
+
 # ---------------------------------------------------------------- worker and keeper
 
 
@@ -220,6 +228,8 @@ AnyInternal = (
     | Keep
     | Kept
     | Keeping
+    | Finish
+    | Finished
     | Drained
     | SyncOutput
     | Synced

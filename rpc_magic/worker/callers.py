@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -133,6 +134,14 @@ class Callers:
         caller.close()
         if self._callers.get(caller.replies.client) is caller:
             del self._callers[caller.replies.client]
+
+    def flush(self) -> None:
+        """Send what waits for those that are there, however long they take to read it."""
+        for caller in list(self._callers.values()):
+            channel = caller.replies.channel
+            if channel is not None:
+                with contextlib.suppress(OSError):
+                    channel.flush_all()
 
     def close(self, but: Sequence[Caller]) -> None:
         """Close the connections, but those of some callers, who still get an answer; any thread."""

@@ -8,6 +8,7 @@ ends the program once an answer that is being sent has been sent.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import queue
 import signal
 import socket
@@ -45,6 +46,8 @@ class _Supervisor:
                 if isinstance(message, internal.Adopt):
                     sock = socket.socket(fileno=descriptors[0])
                     self._calls.callers.adopt(sock, message.client, message.resume)
+                elif isinstance(message, internal.Finish):
+                    self._calls.finish()
                 else:
                     close_all(descriptors)
         except EOFError:
@@ -54,7 +57,8 @@ class _Supervisor:
         return True
 
     def say(self, message: internal.Internal) -> None:
-        self._packets.send(message)
+        with contextlib.suppress(OSError):  # reading will tell
+            self._packets.send(message)
 
     def close(self) -> None:
         self._calls.io.forget(self, self._packets.close)
@@ -85,6 +89,7 @@ class Calls:
         self._is_main = False
         self._is_answering = False  # an answer is being sent: Ctrl-C waits
         self._is_ctrl_c_kept = False
+        self._is_finishing = False  # the server ends
         self._ended = threading.Event()
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, "rpc_magic-call") if threads > 1 else None
 
@@ -122,6 +127,14 @@ class Calls:
             self._running = None
             raise _CancelledCall
 
+    def finish(self) -> None:
+        """I/O thread: take no more calls, and tell the supervisor when those that run and wait have ended."""
+        self._is_finishing = True
+        if self._supervisor is None or self._waiting or self._answering:
+            return
+        self.callers.flush()
+        self._supervisor.say(internal.Finished())
+
     def end(self) -> None:
         """Run no more calls."""
         self._ended.set()
@@ -138,6 +151,10 @@ class Calls:
         match request:
             case messages.ListFunctions():
                 client.answer(call, self._exposed.listing())
+            case messages.CallExposed() if self._is_finishing:
+                client.answer(
+                    call, messages.Refused("the server is about to end; call again once it is back")
+                )
             case messages.CallExposed():
                 if len(self._waiting) >= self._limit:
                     full = messages.OverLimit(
@@ -170,15 +187,17 @@ class Calls:
 
     def _run_one(self, entry: _Entry) -> None:
         client, call, request, buffers = entry
-        self._waiting.discard(id(request))
         name = (client, call)
         self._answering.append(client)
+        self._waiting.discard(id(request))
         try:
             self._run_named(name, request, buffers)
         finally:
             self._answering.remove(client)
             if self._ended.is_set():
                 client.close_now()
+            elif self._is_finishing:
+                self.io.do(self.finish)
 
     def _run_named(
         self, name: tuple[Caller, int], request: messages.CallExposed, buffers: list[memoryview]

@@ -31,6 +31,8 @@ TAGS = {
     21: "Keep",
     22: "Kept",
     23: "Keeping",
+    24: "Finish",
+    25: "Finished",
     30: "Drained",
     31: "SyncOutput",
     32: "Synced",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import signal
 import ssl
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "client"))
 
-from live import Script, all_gone, eventually, family, served
+from live import SECONDS, Script, all_gone, eventually, family, served
 
 import rpc_magic
 from rpc_magic import errors
@@ -358,3 +359,88 @@ def test_exposed_modules(tmp_path, monkeypatch):
     for module in ("empty_shop", "no_such_shop"):
         with pytest.raises(errors.ConnectError, match="exposed"), served(expose=(module,), sessions=False):
             pass
+
+
+SLOW = """
+import pathlib, time
+def wait(begun, go):
+    pathlib.Path(begun).touch()
+    while not pathlib.Path(go).exists():
+        time.sleep(0.01)
+    return bytes(3_000_000)
+"""
+SLOW_SERVER = (
+    SLOW
+    + """
+import rpc_magic
+server = rpc_magic.Server(threads=THREADS, sessions=False)
+server.register(wait)
+server.serve_forever()
+"""
+)
+
+
+def check_calls_get_their_time(conn, tmp_path, tell):
+    """What runs and waits by name when a server is told to end has its result; what comes later is refused."""
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    calls = [conn.submit("wait", str(begun), str(go)) for _ in range(3)]
+    eventually(begun.exists)
+    tell()
+
+    def is_refused():
+        # Before the server has heard of its end, a call is one more that waits.
+        late = conn.submit("wait", str(begun), str(go))
+        try:
+            late.result(0.2)
+        except concurrent.futures.TimeoutError:
+            return False
+        except errors.RpcMagicError as error:
+            return "about to end" in str(error)
+        return False
+
+    eventually(is_refused)
+    go.touch()
+    assert [len(call.result(SECONDS)) for call in calls] == [3_000_000] * 3
+    eventually(lambda: conn.state == "lost")
+
+
+@pytest.mark.parametrize("sessions", [True, False])
+def test_calls_by_name_get_a_stated_time(tmp_path, monkeypatch, sessions):
+    """Of a module that the server exposes, with sessions and without."""
+    (tmp_path / "slow_exposed.py").write_text("__all__ = ['wait']" + SLOW)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with (
+        served(expose=("slow_exposed",), sessions=sessions, stop_seconds=SECONDS) as url,
+        rpc_magic.connect(url) as conn,
+    ):
+        check_calls_get_their_time(conn, tmp_path, served.process.terminate)
+        served.process.wait(SECONDS)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_calls_of_a_program_get_a_stated_time(tmp_path, threads):
+    """Of a program whose supervisor is told to end."""
+    program = Script(SLOW_SERVER.replace("THREADS", str(threads)), tmp_path)
+    try:
+        with rpc_magic.connect(program.line()) as conn:
+            supervisor = conn.attachment.welcome.pid
+            check_calls_get_their_time(conn, tmp_path, lambda: os.kill(supervisor, signal.SIGTERM))
+        program.finish()
+    finally:
+        program.close()
+
+
+def test_calls_by_name_that_take_too_long(tmp_path, monkeypatch):
+    """When the time is over the server ends without them, and their callers are told."""
+    (tmp_path / "slow_exposed_2.py").write_text("__all__ = ['wait']" + SLOW)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with (
+        served(expose=("slow_exposed_2",), sessions=False, stop_seconds=0.2) as url,
+        rpc_magic.connect(url) as conn,
+    ):
+        call = conn.submit("wait", str(tmp_path / "begun"), str(tmp_path / "never"))
+        eventually((tmp_path / "begun").exists)
+        served.process.terminate()
+        with pytest.raises(errors.ConnectionLostError):
+            call.result(SECONDS)
+        served.process.wait(SECONDS)

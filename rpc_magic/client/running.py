@@ -35,6 +35,7 @@ class Run:
         mutated: those of the others that were changed in place.
         mates: those of `mutated` that are as they were, and came because they share objects with others.
         notes: sentences for the user.
+        file: the name under which the functions that it made know its text.
     """
 
     result: Result
@@ -45,6 +46,7 @@ class Run:
     mutated: frozenset[str] = frozenset()
     mates: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    file: str = ""
 
 
 def collect(
@@ -106,6 +108,7 @@ def collect(
         mutated=frozenset(done.mutated),
         mates=frozenset(done.mates),
         notes=done.notes,
+        file=done.file,
     )
 
 

@@ -22,7 +22,7 @@ from rpc_magic.client.waiting import End
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.notebook.calllog import title_of
 from rpc_magic.notebook.callview import Gate, LiveViews
-from rpc_magic.notebook.cells import CellOptions, Runner
+from rpc_magic.notebook.cells import CellOptions, Runner, remember_text
 from rpc_magic.notebook.errors import UsageError, prepare, rendered
 from rpc_magic.notebook.pending import Pending, names_made
 from rpc_magic.notebook.registry import Server
@@ -164,6 +164,7 @@ class Background:
                 self._ended.append((server, plan, None, before))
                 _show_error(show, error)
                 raise
+            remember_text(run.file, request)
             self._ended.append((server, plan, run, before))
             if run.error is not None:
                 _show_error(show, run.error)

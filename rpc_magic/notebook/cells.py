@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import linecache
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rpc_magic.client import RemoteValue
@@ -32,7 +34,7 @@ from rpc_magic.notebook.sync import (
 from rpc_magic.wire import messages
 from rpc_magic.wire.handshake import Role
 
-__all__ = ["CellOptions", "Runner"]
+__all__ = ["CellOptions", "Runner", "remember_text"]
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,7 @@ class Runner:
             for name in {*plan.inputs, *plan.watch}:
                 server.ledger.forget(name)
             raise
+        remember_text(run.file, request)
         self.settle()
         note_sent(server, plan)
         return run
@@ -223,6 +226,18 @@ def history_of(shell: Any) -> list[Iterable[object]]:
         shell.user_ns.get("_oh", {}).values(),
         shell.user_ns_hidden.values(),
     ]
+
+
+def remember_text(file: str, request: messages.RunCell) -> None:
+    """Have tracebacks and `inspect` find the text of a cell that ran elsewhere: functions that it made refer to it.
+
+    Args:
+        file: the name by which they do; no real file is hidden by it.
+        request: the cell.
+    """
+    if file and file not in linecache.cache and not Path(file).exists():
+        text = "\n" * request.line_offset + request.source
+        linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
 
 
 def replace_request(request: messages.RunCell, **changes: Any) -> messages.RunCell:

@@ -197,6 +197,8 @@ class CellDone(Outcome, tag=63, frozen=True):
         mutated: those of `names` and `kept` that were not bound anew but changed in place.
         mates: those of `mutated` that are as they were, and come along because they share objects with others.
         notes: sentences for the user, as about variables that cannot travel.
+        file: the name under which the session knows the cell's text, which its functions refer to; empty for an
+            expression.
     """
 
     execution_count: int
@@ -210,6 +212,7 @@ class CellDone(Outcome, tag=63, frozen=True):
     mutated: tuple[str, ...] = ()
     mates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    file: str = ""
 
 
 class Missing(Outcome, tag=64, frozen=True):

@@ -103,6 +103,7 @@ def _done(result: CellResult, kept: dict[str, messages.ValueInfo], limit: int) -
         has_value=result.has_value,
         value_here=result.has_value and serial.is_eager(result.value, limit),
         kept=kept,
+        file=result.file,
     )
 
 

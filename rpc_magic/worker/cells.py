@@ -16,6 +16,7 @@ from typing import Any
 
 from rpc_magic.wire.messages import ErrorRecord, ExecuteResult
 from rpc_magic.worker.bundles import plain
+from rpc_magic.worker.cellnames import cell_file
 from rpc_magic.worker.shell import ZMQInteractiveShell
 from rpc_magic.worker.stepping import GatedAwaitable
 from rpc_magic.worker.tracebacks import error_record
@@ -39,6 +40,7 @@ class CellResult:
         has_value: there is one, it is not None and not silenced.
         shown: what was shown of it; None for the value of an expression that is no cell.
         silenced: the cell ends in a semicolon.
+        file: the name of the cell's file, which there is not; empty for an expression.
     """
 
     execution_count: int
@@ -48,6 +50,7 @@ class CellResult:
     has_value: bool = False
     shown: ExecuteResult | None = None
     silenced: bool = False
+    file: str = ""
 
 
 async def run_cell(
@@ -68,7 +71,7 @@ async def run_cell(
         asyncio.CancelledError: the caller's own task was cancelled.
     """
     shell.set_parent(parent or {})
-    result = CellResult(shell.execution_count)
+    result = CellResult(shell.execution_count, file=cell_file(source.removesuffix("\n")))
     shell.take_value()
     quiet_depth, shell.quiet_depth = shell.quiet_depth, shell.depth + 1
     shell.takes_value = shell.ast_node_interactivity in _ONE_VALUE

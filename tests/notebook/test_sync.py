@@ -570,3 +570,17 @@ def test_an_equal_object_takes_the_place_of_another(notebook: Any) -> None:
     notebook.good("%%rpc_call\nitems, other")
     notebook.good("other['items'] = items")
     assert notebook.good("%%rpc_call\nitems.append(2)\nother").result == "{'items': [2]}"
+
+
+def test_the_text_of_a_function_that_was_made_there_is_known(notebook: Any) -> None:
+    """Tracebacks of here show its lines, and so does `inspect`; also those of another session that it is sent to."""
+    notebook.good("%%rpc_call\ndef divide(x):\n    return x / 0  # as text")
+    failed = notebook.run("divide(1)")
+    assert failed.error == "ZeroDivisionError"
+    assert "return x / 0  # as text" in failed.traceback
+    assert notebook.good("import inspect; 'as text' in inspect.getsource(divide)").result == "True"
+    notebook.good(
+        "call = get_ipython().run_cell_magic('rpc_call', '--noblock', 'def late(x): return x / 0  # late')"
+    )
+    notebook.good("call.result()")
+    assert "return x / 0  # late" in notebook.run("late(1)").traceback

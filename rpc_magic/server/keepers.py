@@ -2,7 +2,8 @@
 
 A keeper's template holds packages as they were when it was loaded. When packages were installed or removed since, as
 by ``%rpc_pip``, the next session gets a fresh keeper; the older one ends with its last session. So do the keepers of
-an earlier supervisor of this server, which this one has taken over.
+an earlier supervisor of this server, which this one has taken over. A keeper that was killed takes its sessions with
+it; new ones get another, and those of other keepers go on.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Keepers:
         first: the keeper that was started with the server.
         start: starts another one.
         on_exit: called when a worker has ended.
-        on_gone: called when the keeper of new sessions has ended by itself.
+        on_gone: called when there is no keeper for new sessions any more, and another one would not live either.
 
     Attributes:
         newest: the keeper of new sessions.
@@ -71,7 +72,9 @@ class Keepers:
     ) -> None:
         self._start, self._on_exit, self._on_gone = start, on_exit, on_gone
         self._packages = installed_packages()
-        self._renewing = asyncio.Lock()
+        self._lock = asyncio.Lock()
+        self._renewing: asyncio.Task[None] | None = None
+        self._is_ending = False
         self._links: set[KeeperLink] = set()
         self._pids: set[int] = set()
         self._identity = self._url = ""
@@ -79,14 +82,19 @@ class Keepers:
 
     async def current(self) -> KeeperLink:
         """Return a keeper whose packages are those that are installed now."""
-        async with self._renewing:
-            packages = installed_packages()
-            if packages != self._packages:
-                self._packages = packages
-                await self._renew()
+        packages = installed_packages()
+        if packages != self._packages:
+            self._packages = packages
+            self._renewing = asyncio.get_running_loop().create_task(self._renew())
+        if self._renewing is not None:
+            await asyncio.shield(self._renewing)  # the client that asked may go, the next one needs it
         return self.newest
 
     async def _renew(self) -> None:
+        async with self._lock:
+            await self._start_fresh()
+
+    async def _start_fresh(self) -> None:
         log.info("packages were installed or removed: new sessions get a fresh keeper")
         older = self.newest
         try:
@@ -135,10 +143,20 @@ class Keepers:
         link.close()
         asyncio.get_running_loop().call_later(_REAP_SECONDS, self.are_gone)
         if link is self.newest:
-            self._on_gone()
+            self._replace(link)
+
+    def _replace(self, gone: KeeperLink) -> None:
+        """New sessions need a keeper; when this one has never been well, another one would not be either."""
+        if not self._is_ending and gone.ready.exception() is None:
+            log.error("a keeper has ended, and its sessions with it: new ones get a fresh keeper")
+            with contextlib.suppress(OSError):
+                self.newest = self._start_talking(*self._start())
+                return
+        self._on_gone()
 
     def end_all(self) -> None:
         """Have all workers and keepers ended."""
+        self._is_ending = True
         for link in self._links:
             link.end_all()
 

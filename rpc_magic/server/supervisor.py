@@ -265,7 +265,7 @@ class Supervisor:
 
     def _keeper_gone(self) -> None:
         if not self._ended.is_set():
-            log.error("the keeper process has ended; no session can live without it")
+            log.error("no keeper process lives; no session can live without one")
             self._end("its keeper process has ended")
 
     def _program_readable(self) -> None:

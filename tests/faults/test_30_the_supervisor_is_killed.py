@@ -160,19 +160,24 @@ def test_an_end_while_it_is_cut_and_its_keeper_goes(server: Server) -> None:
         assert conn.call(abs, -1) == 1
 
 
-def test_the_keeper_of_adopted_sessions_is_killed(server: Server) -> None:
-    """Its sessions end with it: their clients are told, and get fresh ones."""
-    with rpc_magic.connect(server.url, session="own") as conn:
-        keeper = parent_of(conn.attachment.worker_pid)
+@pytest.mark.parametrize("which", ["adopted", "own"])
+def test_a_keeper_is_killed(server: Server, which: str) -> None:
+    """Its sessions end with it, and their clients get fresh ones; those of another keeper go on."""
+    with rpc_magic.connect(server.url, session="adopted") as adopted:
+        adopted.push(x=1)
         kill(server)
         server.start()
-        eventually(lambda: conn.state == "attached" and conn.info().state == "idle")
-        call = conn.submit(time.sleep, 600)
-        os.kill(keeper, signal.SIGKILL)
-        with pytest.raises(errors.SessionDiedError, match="keeper"):
-            call.result(SECONDS)
-        conn.restart()
-        assert conn.call(abs, -1) == 1
+        eventually(lambda: adopted.state == "attached" and adopted.info().state == "idle")
+        with rpc_magic.connect(server.url, session="own") as own:
+            own.push(x=1)
+            one, other = (adopted, own) if which == "adopted" else (own, adopted)
+            call = one.submit(time.sleep, 600)
+            os.kill(parent_of(one.attachment.worker_pid), signal.SIGKILL)
+            with pytest.raises(errors.SessionDiedError, match="keeper"):
+                call.result(SECONDS)
+            one.restart()
+            assert one.call(abs, -1) == 1
+            assert other.pull("x") == 1
 
 
 def test_killed_again_and_ended(server: Server) -> None:

@@ -119,6 +119,62 @@ def test_a_fresh_keeper(packages, has_worker):
     asyncio.run(run())
 
 
+def test_a_client_that_goes_while_a_fresh_keeper_starts(packages):
+    """The next client's session gets that keeper."""
+
+    async def run() -> None:
+        made = [Made()]
+
+        def start():
+            made.append(Made(is_ready=False))
+            return made[-1].process.pid, made[-1].sock
+
+        keepers = Keepers((made[0].process.pid, made[0].sock), start, lambda _: None, lambda: None)
+        first = await keepers.current()
+        packages.clear()
+        packages.add(frozenset())
+        asking = asyncio.create_task(keepers.current())
+        await until(lambda: len(made) == 2)
+        asking.cancel()
+        await settle()
+        made[1].packets.send(internal.KeeperReady({}))
+        assert await keepers.current() is not first
+        keepers.end_all()
+        for one in made:
+            one.end()
+        await until(lambda: keepers.are_gone() and not keepers._links)
+
+    asyncio.run(run())
+
+
+def test_a_keeper_that_is_killed(packages):
+    """Its workers are told of as ended; the next session gets another keeper, unless that never lives."""
+
+    async def run() -> None:
+        made = [Made(), Made(), Made(is_well=False)]
+        left, gone, exits = made[1:], [], []
+
+        def start():
+            one = left.pop(0)
+            return one.process.pid, one.sock
+
+        keepers = Keepers((made[0].process.pid, made[0].sock), start, exits.append, lambda: gone.append(True))
+        first = await keepers.current()
+        await first.ready
+        first._living.add(b"ticket")
+        made[0].end()
+        await until(lambda: keepers.newest is not first)
+        assert [(one.ticket, one.cause) for one in exits] == [(b"ticket", "its keeper process has ended")]
+        assert not gone
+        await keepers.newest.ready
+        made[1].end()
+        await until(lambda: gone)
+        assert not left
+        await until(lambda: keepers.are_gone() and not keepers._links)
+
+    asyncio.run(run())
+
+
 def test_a_keeper_that_cannot_start(packages):
     """The older one goes on: a broken package must not end the server."""
 
@@ -186,7 +242,8 @@ def test_a_client_that_goes_while_its_session_is_made(goes):
         assert asking.cancelled()
         assert table.listing() == ()
         assert not link.has_workers
+        table.keepers.end_all()
         made.end()
-        await until(table.keepers.are_gone)
+        await until(lambda: table.keepers.are_gone() and not table.keepers._links)
 
     asyncio.run(run())

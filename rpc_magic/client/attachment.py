@@ -33,7 +33,7 @@ from rpc_magic.client.introducing import client_info, process_id
 from rpc_magic.client.link import Link
 from rpc_magic.client.links import Links
 from rpc_magic.client.locating import Place
-from rpc_magic.client.reconnecting import Retry
+from rpc_magic.client.reconnecting import Retry, pause_before
 from rpc_magic.client.recovery import LIVE, Recovery
 from rpc_magic.client.stops import Stops
 from rpc_magic.errors import (
@@ -122,7 +122,7 @@ class Attachment:
             self.code = "bytecode" if self.welcome.python == python_tag() else "source"
             self.io.every(min(1.0, self._settings.beat_seconds), self._beat)
             if self.welcome.has_sessions and (session or place.is_embedded or not self.welcome.has_functions):
-                self.link(Role.DATA)
+                self._make_link(Role.DATA)
         except BaseException:
             self.close()
             raise
@@ -147,6 +147,8 @@ class Attachment:
     def link(self, role: Role) -> Link:
         """Return the connection for `role`; the first use makes it, and a session where one is needed.
 
+        It does not fail because the network does: it is tried again, as a connection that breaks is.
+
         Raises:
             RpcMagicError: there is none to be had; the error says why.
         """
@@ -158,8 +160,18 @@ class Attachment:
             and (self.state in LIVE or role is Role.FUNCTIONS)
         ):
             return link
-        with self._lock:
-            return self._make_link(role)
+        began, attempt = time.monotonic(), 1
+        while True:
+            try:
+                with self._lock:
+                    return self._make_link(role)
+            except (ConnectError, ConnectionLostError) as error:
+                # One that the server has refused may have ended: the supervisor says why within a moment.
+                is_early = time.monotonic() - began < self._settings.lost_seconds
+                if self.io.is_current or not self._recovery.is_passing(error, is_early=is_early):
+                    raise
+            attempt += 1
+            time.sleep(pause_before(attempt, self._settings))
 
     def _make_link(self, role: Role) -> Link:
         link = self.links.get(role)

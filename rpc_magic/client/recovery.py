@@ -96,6 +96,21 @@ class Recovery:
         if link is not None:
             link.close(ConnectionLostError(self._attachment.url, detail))
 
+    def is_passing(self, error: RpcMagicError, *, is_early: bool) -> bool:
+        """Tell whether a first connection of a link, which has failed, may yet be had. Any thread.
+
+        Args:
+            error: why it failed.
+            is_early: it is too early to believe the server that it has no such thing.
+        """
+        state = self._attachment.state
+        if isinstance(error, AuthenticationError) or state not in LIVE:
+            return False
+        is_networks = isinstance(error, ConnectionLostError) or isinstance(
+            error.__cause__, (OSError, EOFError)
+        )
+        return is_networks or is_early or state == "reconnecting"
+
     # ------------------------------------------------------------ the thread that connects again
 
     def _is_cut(self) -> bool:

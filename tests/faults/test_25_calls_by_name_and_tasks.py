@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from proxy import Proxy
 
 import rpc_magic
 from rpc_magic import errors
+from rpc_magic.wire.handshake import Role
 
 np = pytest.importorskip("numpy")
 
@@ -81,6 +83,25 @@ def test_each_byte(conn: rpc_magic.Connection, proxy: Proxy, way: int) -> None:
         limits[way] = n * 10
         proxy.schedule([(limits[0], limits[1])] * 2)
         assert conn.call("bump") == before + n
+
+
+@pytest.mark.parametrize("kind", ["by name", "task"])
+def test_the_first_call_of_its_kind(conn: rpc_magic.Connection, proxy: Proxy, kind: str) -> None:
+    """One that finds the network cut, and has no connection yet, waits for it as others do."""
+    assert conn.call(abs, -1) == 1
+    conn.attachment.links.pop(Role.FUNCTIONS).close(errors.ConnectionLostError(proxy.url))
+    proxy.refuse(True)
+    eventually(lambda: conn.state == "reconnecting")
+    with ThreadPoolExecutor() as threads:
+        first = (
+            threads.submit(conn.call, "bump", 0)
+            if kind == "by name"
+            else threads.submit(lambda: list(conn.map(abs, [-1, -2])))
+        )
+        eventually(lambda: conn.attachment.retry.attempt > 2)
+        assert not first.done()
+        proxy.refuse(False)
+        assert first.result(SECONDS) == ([1, 2] if kind == "task" else conn.call("bump", 0))
 
 
 def test_a_call_goes_on(server: Server, conn: rpc_magic.Connection, proxy: Proxy, tmp_path: Path) -> None:

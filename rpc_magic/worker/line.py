@@ -67,6 +67,7 @@ class Line:
         self._backlog = Backlog(spool, settings)
         self.calls = self._backlog.calls
         self._client = b""
+        self._seen: set[bytes] = set()  # all clients so far
         self._last: DataChannel | None = None  # of this client
         self.channel: DataChannel | None = None
         self._is_far = False
@@ -85,6 +86,8 @@ class Line:
             Whether it goes on where an earlier one broke.
         """
         is_known = bool(resume) and client == self._client
+        # Its first connection was lost before it came here, as when the supervisor was killed: nothing of it has run.
+        is_unseen = resume == 1 and client not in self._seen
         last = self._last.last_seq if is_known and self._last is not None else 0
         channel = DataChannel(sock, self._chunks, last)
         with self._lock:
@@ -93,9 +96,12 @@ class Line:
             else:
                 self._backlog.begin_anew()
             self._client, self._last, self.channel = client, channel, channel
+            self._seen.add(client)
             channel.is_far = self._is_far and is_known
             if resume:
-                self._hand_over(channel, 0, messages.encode(messages.Resumed(is_known)), (), 0, 0)
+                self._hand_over(
+                    channel, 0, messages.encode(messages.Resumed(is_known or is_unseen)), (), 0, 0
+                )
         if self._backlog.rest:
             threading.Thread(
                 target=self._catch_up, args=(channel,), name="rpc_magic replay", daemon=True

@@ -103,6 +103,27 @@ def test_while_the_client_is_there(client: Client) -> None:
     assert not client.spool.exists()
 
 
+def test_a_first_connection_that_never_came(client: Client) -> None:
+    """Whoever was let in and lost on the way to the session goes on; who was here, and has been replaced, does not."""
+    for name, is_known in ((b"me", True), (b"other", True), (b"me", False)):
+        client.frames, lost = FrameSocket(socket.socket()), client.frames
+        if lost is not None:
+            lost.close()
+        client.connect(name)
+        read_answer(client)
+        assert client.is_known is is_known
+
+
+def read_answer(client: Client) -> None:
+    assert client.frames is not None
+    client.is_known = None
+    deadline = time.monotonic() + 30
+    while client.is_known is None:
+        for frame in client.frames.read():
+            client.take(frame)
+        assert time.monotonic() < deadline
+
+
 @settings(max_examples=30, deadline=None)
 @given(steps=st.lists(st.sampled_from(["say", "end", "cut", "connect", "read"]), max_size=30))
 def test_any_cuts(tmp_path_factory: pytest.TempPathFactory, steps: list[str]) -> None:

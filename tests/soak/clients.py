@@ -33,6 +33,9 @@ from rpc_magic.wire import messages
 
 __all__ = ["Entry", "Task", "read_journal"]
 
+_LONGEST = 4 * SECONDS
+"""For a call: an array of a megabyte takes many connections until one lives long enough."""
+
 
 class Task(msgspec.Struct):
     """What a client is told.
@@ -64,7 +67,8 @@ class Entry(msgspec.Struct, omit_defaults=True):
     Attributes:
         number: of the call; 0 for the beginning of a fresh session.
         kind: of the step.
-        end: "value", "error", "stopped", or "died" for one whose session went.
+        end: "value", "error", "stopped", "died" for one whose session went, or "unknown" for one that was called by
+            name in a program that has ended.
         value: digest of the value, or the error.
         shown: what it has shown.
         at: moment of `time.monotonic` of its end.
@@ -159,9 +163,8 @@ class Client:
         for entry in list(read_journal(self._task.after))[1:]:
             if not entry.number:
                 self._fresh()
-            elif entry.end != "died":
-                step = steps[entry.number]
-                self._note([self._cell(step)] if step.kind in CELLS else self._functions([step]))
+            elif entry.end not in {"died", "unknown"}:
+                self._note(self._do([steps[entry.number]]))
 
     def _deeds(self, journal: str) -> Iterable[list[Step]]:
         last = max((entry.number for entry in read_journal(journal)), default=0)
@@ -215,7 +218,7 @@ class Client:
         self.doing = deed
         if deed[0].kind in CELLS:
             return [self._cell(deed[0])]
-        return self._functions(deed)
+        return [self._map(deed[0])] if deed[0].kind == "map" else self._functions(deed)
 
     def _cell(self, step: Step) -> Entry:
         assert self.conn is not None
@@ -235,13 +238,24 @@ class Client:
         entry.shown = shown.entries
         return self._ended(entry)
 
+    def _map(self, step: Step) -> Entry:
+        assert self.conn is not None
+        entry, parts = Entry(step.number, step.kind), range(step.size)
+        ledgers, numbers = [self._task.ledger] * step.size, [step.number] * step.size
+        try:
+            entry.value = _digest(list(self.conn.map(FUNCTIONS["map"], ledgers, numbers, parts)))
+            entry.end = "value"
+        except BaseException as error:
+            self._failed(entry, error)
+        return self._ended(entry)
+
     def _functions(self, deed: list[Step]) -> list[Entry]:
         assert self.conn is not None
         calls = []
         for step in deed:
             call: Future[Any]
             try:
-                call = self.conn.submit(FUNCTIONS[step.kind], step.number, argument(step))
+                call = self.conn.submit(FUNCTIONS[step.kind], step.number, argument(step, self._task.ledger))
             except errors.RpcMagicError as error:
                 call = Future()
                 call.set_exception(error)
@@ -257,7 +271,7 @@ class Client:
             if call.cancelled():
                 entry.end = "stopped"
             else:
-                entry.end, entry.value = "value", _digest(call.result(SECONDS))
+                entry.end, entry.value = "value", _digest(call.result(_LONGEST))
         except BaseException as error:
             self._failed(entry, error)
         entry.shown = [("stdout", self._lines.pop(step.number, ""))]
@@ -266,7 +280,9 @@ class Client:
     def _failed(self, entry: Entry, error: BaseException) -> None:
         entry.value = f"{type(error).__name__}: {error}"
         if isinstance(error, (errors.SessionDiedError, errors.ConnectionLostError)):
-            entry.end = "died"
+            assert self.conn is not None
+            is_known = entry.kind != "named" or self.conn.state in {"died", "lost"}
+            entry.end = "died" if is_known else "unknown"
         elif "KeyboardInterrupt" in {base.__name__ for base in type(error).__mro__}:
             entry.end, self._is_torn = "stopped", True
         elif isinstance(error, (ValueError, KeyError)):

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import named
 import numpy as np
 
 __all__ = ["CELLS", "FUNCTIONS", "SETUP", "Step", "argument", "program"]
@@ -135,19 +136,35 @@ def dying(number: int, lines: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-FUNCTIONS = {"small": small, "wrong": wrong, "array": array, "slow": slow, "dying": dying}
+def task(ledger: str, number: int, part: int) -> tuple[int, int]:
+    named.note(ledger, f"{number}.{part}")
+    return number, part * part
+
+
+FUNCTIONS = {
+    "small": small,
+    "wrong": wrong,
+    "array": array,
+    "slow": slow,
+    "dying": dying,
+    "named": "named",
+    "map": task,
+}
 
 _DEEDS = (
     *(("prints",), ("shows",), ("fails",), ("asks",), ("writes",), ("late",), ("slow", "slow")) * 2,
     *(("small", "wrong", "small"), ("small",), ("small", "small", "small", "wrong"), ("prints",)) * 4,
+    *(("named", "small", "named"), ("named",), ("map",)) * 2,
     ("small", "array", "small"),
 )
 _DEATH = ("dying", "small")
 _STOPPED = {"late", "slow"}
 
 
-def argument(step: Step) -> Any:
+def argument(step: Step, ledger: str) -> Any:
     """Return what a function is called with beside its number."""
+    if step.kind == "named":
+        return ledger, "x" * step.size * step.width
     if (
         step.kind == "array"
     ):  # just over what travels in chunks; a few contents, of which both sides hold some

@@ -37,16 +37,21 @@ FLAT = 8 << 20
 
 
 class Trouble(NamedTuple):
-    """What was done to the server: when it was told to end and when the next one was there; its kills."""
+    """When the server was told to end, or killed, and when the next one was there."""
 
     ends: list[tuple[float, float]]
-    kills: int
+    kills: list[tuple[float, float]]
+
+    def is_near(self, moment: float, *, kills: bool) -> bool:
+        """Tell whether a call that ended then may have done so because the server did."""
+        times = self.ends + self.kills if kills else self.ends
+        return any(told < moment < back + 2 * SECONDS for told, back in times)
 
 
 def _trouble(server: Server, proxy: Proxy, seed: str, until: float) -> Trouble:
     """End and kill the server and start it again, over and over."""
     rng = random.Random(seed)
-    began, ends, kills = time.monotonic(), [], 0
+    began, done = time.monotonic(), Trouble([], [])
     while (now := time.monotonic()) < until:
         elapsed = (now - began) / (until - began)
         wait = rng.uniform(5, 20) * min(1.0, LENGTH / 120)
@@ -55,18 +60,17 @@ def _trouble(server: Server, proxy: Proxy, seed: str, until: float) -> Trouble:
             break
         time.sleep(wait)
         told = time.monotonic()
-        if elapsed < 1 / 3 and rng.random() < 0.4:
+        is_told = elapsed < 1 / 3 and rng.random() < 0.4
+        if is_told:
             server.stop()
-            server.start()
-            ends.append((told, time.monotonic()))
         else:
             server.process.kill()
             server.process.wait()
             time.sleep(rng.choice((0.0, 0.5)))
-            server.start()
-            kills += 1
+        server.start()
+        (done.ends if is_told else done.kills).append((told, time.monotonic()))
         proxy.lead_to(server.url)
-    return Trouble(ends, kills)
+    return done
 
 
 class Run:
@@ -111,7 +115,6 @@ class Run:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
                 text=True,
             )
             for task in self.tasks
@@ -141,21 +144,24 @@ class Run:
             ends = {entry.number: entry.end for entry in read_journal(task.journal) if entry.number}
             if not task.after:
                 assert sorted(ends) == list(range(1, len(ends) + 1)), "a call has no end"
-            ran = Counter(map(int, Path(task.ledger).read_text().split()))
-            twice = {number for number, count in ran.items() if count > 1}
+            noted = Counter(Path(task.ledger).read_text().split())
+            twice = {number for number, count in noted.items() if count > 1}
             assert not twice, f"these ran twice: {twice}"
-            lost = {number for number, end in ends.items() if end in {"value", "error"} and not ran[number]}
+            ran = {int(number.partition(".")[0]) for number in noted}  # what follows is the number of a task
+            lost = {n for n, end in ends.items() if end in {"value", "error"} and n not in ran}
             assert not lost, f"these gave something and did not run: {lost}"
-            assert set(ran) <= set(ends)
+            assert ran <= set(ends)
 
 
 def _check_deaths(entries: Iterable[Entry], trouble: Trouble) -> None:
-    """A session goes because it was killed, or because the server was told to end; so do calls that it stops."""
+    """A session goes because it was killed, or because the server was told to end; so do calls that it stops.
+
+    The program that the server exposes goes whenever the server does.
+    """
     for entry in entries:
         is_its_own = (entry.end == "stopped" and not entry.is_torn) or "killed by SIGKILL" in entry.value
-        if entry.end in {"stopped", "died"} and not is_its_own:
-            near = any(told < entry.at < back + 2 * SECONDS for told, back in trouble.ends)
-            assert near, f"for no reason: {entry}"
+        if entry.end in {"stopped", "died", "unknown"} and not is_its_own:
+            assert trouble.is_near(entry.at, kills=entry.end == "unknown"), f"for no reason: {entry}"
 
 
 def _compare(storm: list[Entry], calm: list[Entry]) -> None:
@@ -188,7 +194,8 @@ def test_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in (temporary, place):
         folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
-    server = Server(place, "--port", "0", "--name", "soak", "--stop-seconds", "2")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    server = Server(place, "--port", "0", "--name", "soak", "--stop-seconds", "2", "--expose", "named")
     size = server.size()
     with proxied(server.url) as proxy, Watch(max(0.5, LENGTH / 200)) as watch:
         try:
@@ -196,6 +203,8 @@ def test_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             proxy.fails = lambda: luck.random() < FAILS
             storm = Run(tmp_path / "storm", proxy.url, server, seed, LENGTH)
             trouble = _trouble(server, proxy, f"{seed} server", time.monotonic() + LENGTH)
+            cuts, reads = proxy.cuts, proxy.reads
+            proxy.fails = bool  # what is under way comes to its end soon
             kills = storm.finish(5 * SECONDS)
             # A session has two descriptors in the supervisor, and an earlier keeper one.
             most = size[0] + 3 * CLIENTS
@@ -217,19 +226,19 @@ def test_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grown = watch.grown()
     print(
         f"{len(entries)} calls, {dict(Counter(entry.end for entry in entries))} over {proxy.connections} connections; "
-        f"{proxy.cuts} of {proxy.reads} reads failed; {kills} kills of sessions from outside, "
+        f"{cuts} of {reads} reads failed; {kills} kills of sessions from outside, "
         f"{sum(entry.kind == 'dying' for entry in entries)} from inside; the server was told to end "
-        f"{len(trouble.ends)} times and killed {trouble.kills} times; calm: {time.monotonic() - began:.0f} s\n"
+        f"{len(trouble.ends)} times and killed {len(trouble.kills)} times; calm: {time.monotonic() - began:.0f} s\n"
         f"grown: {grown}\nMiB over time: {watch.sizes()}"
     )
-    assert 0.8 * FAILS < proxy.cuts / proxy.reads < 1.2 * FAILS
+    assert 0.8 * FAILS < cuts / reads < 1.2 * FAILS
     assert "Traceback" not in server.log, server.log
     for run in (storm, calm):
         run.check_once()
     _check_deaths(entries, trouble)
     for one, other in zip(storm.entries(), calm.entries(), strict=True):
         _compare(one, other)
-    assert {"supervisor", "keeper", "worker", "client"} == set(grown)
+    assert {"supervisor", "keeper", "worker", "client", "program"} <= set(grown)
     for kind, growth in grown.items():
         assert growth.memory < FLAT, f"the memory of a {kind} grows: {growth}"
         # A keeper has seven descriptors for each session, a worker one for each array that it holds.

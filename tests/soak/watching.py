@@ -17,6 +17,11 @@ import psutil
 
 __all__ = ["Growth", "Watch", "processes"]
 
+_KINDS = (
+    ("rpc_magic.server", "supervisor"),
+    ("rpc_magic.worker.program", "program"),
+    ("clients.py", "client"),
+)
 _ENOUGH = 9
 """Samples without which nothing is said of a process."""
 
@@ -47,8 +52,7 @@ def processes() -> dict[int, str]:
         if pid in keepers:
             kinds[pid] = "worker" if parent in keepers else "keeper"
         else:
-            names = (("rpc_magic.server", "supervisor"), ("clients.py", "client"))
-            kinds[pid] = next((kind for name, kind in names if name in command), command)
+            kinds[pid] = next((kind for name, kind in _KINDS if name in command), command)
     return kinds
 
 

@@ -13,6 +13,7 @@ import pytest
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.server import keepers as module
 from rpc_magic.server.keepers import Keepers, installed_packages
+from rpc_magic.server.keeping import Keeping
 from rpc_magic.server.sessions import SessionTable
 from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.packets import PacketSocket
@@ -209,6 +210,7 @@ def test_a_client_that_goes_while_its_session_is_made(goes):
             lambda table: Keepers(
                 (made.process.pid, made.sock), lambda: (0, made.sock), table.worker_exited, lambda: None
             ),
+            Keeping("", ServerSettings()),
         )
         link = table.keepers.newest
         info = control.ClientInfo(pid=1, host="h", user="u", python="3.11", process=b"p")

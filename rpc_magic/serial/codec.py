@@ -118,7 +118,7 @@ def encode(
             encoding.arrays.wholes = wholes
             out_of_band.clear()
             Pickler(sink, keep_in_band, encoding).dump(obj)
-    except (KeyboardInterrupt, SystemExit, MemoryError):
+    except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:
         raise transfer_error(obj, Encoding(namespace, carry, code), name, error) from error

@@ -107,7 +107,7 @@ def transfer_error(obj: object, encoding: Encoding, name: str, error: BaseExcept
         name = obj.__name__
     try:
         watched.dump(obj)
-    except (KeyboardInterrupt, SystemExit, MemoryError):
+    except (KeyboardInterrupt, MemoryError):
         raise
     except _GiveUpError:
         return TransferError(name, type_name(obj), f"something inside it cannot: {_reason(error)}")

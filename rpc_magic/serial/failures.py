@@ -35,7 +35,7 @@ def encode_error(
         its text is left to send.
     """
     for candidate in (error, _Reduced(error, namespace, code)):
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception, SystemExit):
             buffers = encode(candidate, namespace=namespace, carry=False, code=code)
             if _is_plain(error) or isinstance(decode(buffers, namespace=namespace), BaseException):
                 return buffers
@@ -76,7 +76,7 @@ class _Reduced:
                 encode(value, namespace=self._namespace, carry=False, code=self._code),
                 namespace=self._namespace,
             )
-        except Exception:  # noqa: BLE001  # a value's own code may raise anything; then it stays behind
+        except (Exception, SystemExit):  # noqa: BLE001  # a value's own code may raise anything; then it stays behind
             return False
         return True
 
@@ -85,7 +85,7 @@ class _Reduced:
             return value
         try:
             return repr(value)[:200]
-        except Exception:  # noqa: BLE001  # a hostile __repr__
+        except (Exception, SystemExit):  # noqa: BLE001  # a hostile __repr__
             return f"<{type(value).__name__}>"
 
     def _link(self, other: BaseException | None) -> _Reduced | None:

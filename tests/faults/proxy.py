@@ -39,6 +39,7 @@ class _Pair:
                     break
         except OSError:
             pass
+        self._proxy.flows.wait()  # that one side has closed vanishes too
         self.cut()
 
     def cut(self) -> None:

@@ -16,11 +16,18 @@ def test_exit(server: Server) -> None:
     """Each way to end a program ends the cell at most; variables are there afterwards."""
     with unharmed(server), rpc_magic.connect(server.url) as conn:
         conn.push(kept=5)
-        for cell in ("import sys\nsys.exit(3)", "exit()", "quit", "raise SystemExit('bye')"):
-            with pytest.raises(errors.RemoteExit):
+        for cell, code in (
+            ("import sys\nsys.exit(3)", 3),
+            ("exit()", None),
+            ("quit", None),
+            ("raise SystemExit('bye')", "bye"),
+        ):
+            with pytest.raises(errors.RemoteExit) as caught:
                 conn.run(cell)
-        with pytest.raises(errors.RemoteExit):
+            assert caught.value.code == code
+        with pytest.raises(errors.RemoteExit) as caught:
             conn.call(exit, 2)
+        assert caught.value.code == 2
         assert conn.run(IN_A_THREAD).value == "after"
         assert conn.run(IN_A_TASK).value == "after"
         assert conn.pull("kept") == 5

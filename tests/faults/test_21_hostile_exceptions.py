@@ -21,6 +21,7 @@ class Hostile(Exception):
 def make(**methods):
     return type("Hostile", (Exception,), methods)("told")
 def fail(*_): raise RuntimeError("no")
+def leave(*_): raise SystemExit(4)
 def hang(*_):
     while True: pass
 class Other(Exception):
@@ -31,6 +32,8 @@ RAISED = {
     "other arguments": "raise Other(1, two=2)",
     "str raises": "raise make(__str__=fail, __repr__=fail)",
     "reduce raises": "raise make(__reduce__=fail, __reduce_ex__=fail)",
+    "reduce exits": "raise make(__reduce__=leave, __reduce_ex__=leave)",
+    "str exits": "raise make(__str__=leave, __repr__=leave)",
     "str never returns": "raise make(__str__=hang, __repr__=hang)",
     "reduce never returns": "raise make(__reduce__=hang, __reduce_ex__=hang)",
 }

@@ -24,6 +24,34 @@ DEAF = {
 }
 
 
+PRESSED = """
+import pathlib, sys, rpc_magic
+with rpc_magic.connect(sys.argv[1]) as conn:
+    try:
+        conn.run(sys.argv[2])
+    except KeyboardInterrupt as error:
+        print("ended:", error.__cause__.cause, flush=True)
+    conn.restart()
+    print(conn.call(abs, -1), flush=True)
+"""
+
+
+def test_the_user_is_told(server: Server, script, tmp_path: Path) -> None:
+    """After five seconds the user reads what a second Stop does, and it does."""
+    begun = tmp_path / "begun"
+    with unharmed(server, "ended: it was stopped"):
+        program = script(PRESSED, server.url, f"open({str(begun)!r}, 'w').close()\n{DEAF['swallows it']}")
+        eventually(begun.exists)
+        program.signal()
+        began = time.monotonic()
+        eventually(lambda: "ends its session, and the session's variables are gone" in program.errors)
+        assert 4.5 < time.monotonic() - began < 6 * FACTOR
+        program.signal()
+        assert program.line().startswith("ended: it was stopped")
+        assert program.line() == "1"
+        program.finish()
+
+
 @pytest.mark.parametrize("kind", DEAF)
 def test_deaf(server: Server, tmp_path: Path, kind: str) -> None:
     """The supervisor tells the truth meanwhile, ends the session when it is told to, and others do not notice."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from checks import Server, unharmed
-from live import FACTOR, eventually
+from live import FACTOR, SECONDS, eventually
 from proxy import Proxy
 
 import rpc_magic
+from rpc_magic.wire import control
 
 
 def test_silence(server: Server, proxy: Proxy) -> None:
@@ -26,6 +28,12 @@ def test_silence(server: Server, proxy: Proxy) -> None:
         proxy.flows.clear()
         eventually(lambda: conn.state == "reconnecting", seconds=40 * FACTOR)
         assert time.monotonic() - began < 40
+        eventually(lambda: "has not been heard of for 30 s" in server.log, seconds=40 * FACTOR)
+        assert time.monotonic() - began < 40
+        with rpc_magic.connect(server.url) as other:
+            answer = other.attachment.control.ask(control.ListSessions(), control.Sessions, SECONDS)
+            (silent,) = [one for one in answer.sessions if one.name == "silent"]
+            assert silent.client.endswith(f"process {os.getpid()}, silent")
         proxy.cut()
         proxy.flows.set()
         assert call.result(60) == "done"

@@ -6,10 +6,11 @@ import signal
 
 import pytest
 from checks import Server, unharmed
-from live import Script, eventually
+from live import SECONDS, Script, eventually
 
 import rpc_magic
 from rpc_magic import errors
+from rpc_magic.wire import control
 
 KERNEL = """
 import sys, rpc_magic
@@ -48,6 +49,10 @@ def test_running_call(server: Server, script, tmp_path) -> None:
     rpc_magic.connect(server.url, session="train").close()
     with unharmed(server, "gone without a word"):
         killed(server, script, tmp_path, "train")
+        with rpc_magic.connect(server.url) as other:
+            answer = other.attachment.control.ask(control.ListSessions(), control.Sessions, SECONDS)
+        (listed,) = [one for one in answer.sessions if one.name == "train"]
+        assert listed.state == "busy"
         conn = eventually(lambda: _attach(server, "train"))
         with conn:
             (left,) = conn.left_calls()

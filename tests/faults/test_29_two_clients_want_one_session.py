@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
+import time
 
 import pytest
 from checks import Server, unharmed
-from live import eventually
+from live import FACTOR, eventually
 
 import rpc_magic
 from rpc_magic import errors
@@ -70,3 +72,43 @@ def test_taking(server: Server, script) -> None:
         second.finish()
     assert "was refused: the session is in use" in server.log
     assert f"process {os.getpid()} is gone without a word" not in server.log
+
+
+STOPPED = """
+import sys, rpc_magic
+conn = rpc_magic.connect(sys.argv[1], session="left", name="first")
+conn.push(x=5)
+print("ready", flush=True)
+try:
+    sys.stdin.read()
+    while True:
+        conn.call(abs, 1)
+except rpc_magic.RpcMagicError as error:
+    print(error, flush=True)
+"""
+
+
+def test_a_client_that_is_not_heard_of(server: Server, script) -> None:
+    """After forty seconds of silence another one gets the session unasked, not before; the first one is told."""
+    rpc_magic.connect(server.url, session="left").close()
+    with unharmed(server, "took session 'left' over from"):
+        first = script(STOPPED, server.url)
+        assert first.line() == "ready"
+        first.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises(errors.SessionInUseError, match=f"process {first.pid}"):
+            rpc_magic.connect(server.url, session="left")
+        with eventually(lambda: _attached(server, "left"), seconds=60 * FACTOR) as second:
+            assert time.monotonic() - began > 34, "its last word was at most five seconds before"
+            assert second.pull("x") == 5
+            first.signal(signal.SIGCONT)
+            assert f"process {os.getpid()} took the session over" in first.line()
+            first.finish()
+            assert second.call(abs, -1) == 1
+
+
+def _attached(server: Server, session: str) -> rpc_magic.Connection | None:
+    try:
+        return rpc_magic.connect(server.url, session=session)
+    except errors.SessionInUseError:
+        return None

@@ -387,6 +387,7 @@ class Attachment:
             error = RpcMagicError(f"this connection to {self.url} is closed")
             self._error = error
             if os.getpid() == self.io.pid:
+                self.links.acknowledge()  # else the next client would be offered what has come already
                 self.control.say(control.Detach(end=not self.wanted))
             for link in self.links.values():
                 link.close(error)

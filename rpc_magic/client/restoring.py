@@ -80,12 +80,12 @@ def _told(
     if kept.reason:
         return f"{what} is new: nothing was kept of it when its server ended ({when}): {_short(kept.reason)}"
     known = [str(name) for name in names] if isinstance(names, list) else []
-    if not known:
-        found = f"{what} is new: none of its variables could be kept when its server ended ({when})"
-    else:
-        found = f"{what} has its variables from when its server ended ({when}): {_list(known)}"
+    found = f"{what} has its variables from when its server ended ({when}): {_list(known) or 'none'}"
     if kept.left:
         found += f"; not kept: {_list([_reason(name, why) for name, why in kept.left.items()])}"
+    calls = len(connection.left_calls())
+    if calls:
+        found += f"; {calls} {'call has' if calls == 1 else 'calls have'} ended meanwhile (%rpc_sessions)"
     return found
 
 

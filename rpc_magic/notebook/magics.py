@@ -74,7 +74,8 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         if is_new:
             self._add_alias(server.name)
         self._show(server, is_text=arguments.no_widget)
-        if is_new and arguments.session and not server.connection.attachment.is_new:
+        attachment = server.connection.attachment
+        if is_new and (attachment.kept is not None or (arguments.session and not attachment.is_new)):
             for left in server.connection.left_calls():
                 sys.stdout.write(f"{server.name}: {left.state}: {left.label}  (%rpc_result {left.number})\n")
 

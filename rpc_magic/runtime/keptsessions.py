@@ -2,7 +2,8 @@
 
 Each server has a private folder (0700), named by a digest of its name or address. There a session has two files of
 mode 0600, named by a digest of its name or, when it is private, of its ticket: the variables, as ``%rpc_save`` writes
-them, and the record, which says whose they are. The worker writes both; the supervisor reads the record alone.
+them, and the record, which says whose they are. Where calls have ended and nobody has received it, a third one holds
+what they have said. The worker writes them; the supervisor reads the record alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rpc_magic.runtime.privatefiles import writing
 
 __all__ = [
     "KeptRecord",
+    "calls_of",
     "digest_of",
     "file_of",
     "folder_of",
@@ -30,7 +32,7 @@ __all__ = [
     "write_record",
 ]
 
-_VARIABLES, _RECORD = ".session", ".record"
+_VARIABLES, _CALLS, _RECORD = ".session", ".calls", ".record"
 _CLAUSE = 200
 """Characters of a reason that are kept."""
 _NAMES = 1000
@@ -82,6 +84,11 @@ def file_of(folder: Path, session: str, ticket: bytes) -> Path:
     return folder / ((digest_of(session) if session else f"private-{digest_of(ticket)}") + _VARIABLES)
 
 
+def calls_of(file: Path) -> Path:
+    """Return the file of what calls have said, that belongs to the file of a session's variables."""
+    return file.with_suffix(_CALLS)
+
+
 def write_record(file: Path, record: KeptRecord) -> None:
     """Write the record that belongs to the file of a session's variables.
 
@@ -110,6 +117,7 @@ def remove(file: Path, *, record_only: bool = False) -> None:
     file.with_suffix(_RECORD).unlink(missing_ok=True)
     if not record_only:
         file.unlink(missing_ok=True)
+        calls_of(file).unlink(missing_ok=True)
 
 
 def sweep(ttl: float) -> None:

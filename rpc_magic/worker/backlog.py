@@ -169,6 +169,23 @@ class Backlog:
         frame = self._spool.read(entry.place)
         return frame.message, frame.buffers
 
+    def ended(self) -> list[tuple[str, list[tuple[bytes, Sequence[Buffer]]]]]:
+        """Return the calls that have ended for nobody: what tells which one it was, and what it has said."""
+        return [
+            (left.label, [self.content(one) for one in left.kept.said if isinstance(one, Entry)])
+            for left in self.calls.ended()
+        ]
+
+    def readmit(self, label: str, said: Sequence[tuple[messages.Message, bytes, Sequence[Buffer]]]) -> None:
+        """Take in a call that `ended` has given in an earlier session."""
+        number, left = self.calls.readmit(label)
+        for message, encoded, buffers in said:
+            is_output = isinstance(message, messages.Output)
+            entry = Entry(0, number, encoded, buffers, is_output=is_output)
+            entry.is_end = isinstance(message, messages.Outcome)
+            self._to_spool(entry)
+            self._release(left.kept.add(entry, self._settings.last_output))
+
     def take_trouble(self) -> str:
         """Return why the spool could not be written, once; empty when it could."""
         trouble, self._spool.trouble = self._spool.trouble, ""

@@ -18,10 +18,11 @@ from IPython import get_ipython
 
 from rpc_magic import serial
 from rpc_magic.errors import TransferError
-from rpc_magic.runtime.keptsessions import KeptRecord, digest_of, remove, write_record
+from rpc_magic.runtime.keptsessions import KeptRecord, calls_of, digest_of, remove, write_record
 from rpc_magic.wire import internal
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.worker.checkpoints import load, variables, write
+from rpc_magic.worker.keptcalls import Calls, read_calls, write_calls
 
 __all__ = ["keep", "keep_for", "restore"]
 
@@ -33,12 +34,19 @@ class _TooLongError(KeyboardInterrupt):
     """The time is over; like Stop it passes through the serializer, which makes everything else its own error."""
 
 
-def keep_for(request: internal.Keep, ticket: str) -> internal.Kept:
-    """Keep the session's variables as the supervisor wants it, and write the record that offers them."""
+def keep_for(request: internal.Keep, ticket: str, calls: Calls) -> internal.Kept:
+    """Keep the session's variables as the supervisor wants it, and write the record that offers them.
+
+    Args:
+        request: what it wants.
+        ticket: the session's, in hexadecimal.
+        calls: those that have ended for nobody, and what they have said; see `Line.ended`.
+    """
     file = Path(request.file)
     try:
-        names, left = keep(file, request.seconds, request.limit)
-        if names or left:
+        room = request.limit - write_calls(calls_of(file), calls, request.limit)
+        names, left = keep(file, request.seconds, room)
+        if names or left or calls:
             owner = digest_of(bytes.fromhex(ticket))
             now = time.time()
             write_record(file, KeptRecord(request.session, owner, now, request.until, tuple(names), left))
@@ -76,6 +84,10 @@ def restore(path: str) -> list[str]:
     """
     file = Path(path)
     remove(file, record_only=True)  # later it would set variables that are newer by then
+    shell: Any = get_ipython()
+    for label, said in read_calls(calls_of(file)):
+        shell.readmit(label, said)
+    calls_of(file).unlink(missing_ok=True)
     names = load(path) if file.exists() else []
     remove(file)
     return names

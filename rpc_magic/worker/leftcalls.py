@@ -176,6 +176,17 @@ class LeftCalls:
         left.is_over = left.is_over or said.is_end
         return left.kept.add(said, self._limit)
 
+    def ended(self) -> list[LeftCall]:
+        """Return the left calls that have ended and that nobody follows."""
+        return [left for call, left in self._left.items() if left.is_over and call not in self._followed]
+
+    def readmit(self, label: str) -> tuple[int, LeftCall]:
+        """Take in a call that ended in an earlier session; return its number here, below those of all clients."""
+        number = next(self._numbers)
+        left = self._left[number] = LeftCall(number, label)
+        left.is_over = True
+        return number, left
+
     def listing(self, running: int) -> messages.CallList:
         """Return what there is to say of them; `running` is the number of the call that runs."""
         return messages.CallList(

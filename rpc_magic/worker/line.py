@@ -287,6 +287,18 @@ class Line:
             self._flush(channel)
         return True
 
+    def ended(self) -> list[tuple[str, list[tuple[bytes, Sequence[Buffer]]]]]:
+        """The session ends: return what the calls that have ended have said and nobody has received."""
+        with self._lock:
+            if self.channel is None:
+                self._backlog.begin_anew()  # nobody comes back to this session
+            return self._backlog.ended()
+
+    def readmit(self, label: str, said: Sequence[tuple[messages.Message, bytes, Sequence[Buffer]]]) -> None:
+        """Take in what `ended` has given in an earlier session."""
+        with self._lock:
+            self._backlog.readmit(label, said)
+
     def settle(self) -> None:
         """Before user code runs: let nothing that is kept refer to what it may change."""
         if self._backlog.live is not None:

@@ -63,6 +63,7 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
         takes_value: the value of the running cell's last expression is kept in `taken`, with what was shown of it.
         quiet_depth: errors at this depth of nested cells are not shown; 0 shows all.
         advise: has an error say what to do about it.
+        readmit: takes in a call that ended in an earlier session, for whoever asks for it.
     """
 
     displayhook_class = Type(ZMQShellDisplayHook)
@@ -81,6 +82,7 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
         self.depth = 0
         self.quiet_depth = 0
         self.advise: Callable[[BaseException], None] = lambda _: None
+        self.readmit: Callable[[str, Any], None] = lambda *_: None
         self._parent: ContextVar[dict[str, Any]] = ContextVar("rpc_magic_parent")
         self._last_parent: dict[str, Any] = {}
         super().__init__(**options)

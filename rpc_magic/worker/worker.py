@@ -109,6 +109,7 @@ class Worker:
         self._outputs.install()
         self._shell = make_shell(self._outputs, self._gate)
         self._shell.context = self._context
+        self._shell.readmit = self._line.readmit
         self.descriptors = Descriptors(own, page, self._outputs)
         self._outputs.sync = self.descriptors.sync
         self._comms: Comms = self._shell.comms
@@ -350,7 +351,8 @@ class Worker:
             if channel is not None:
                 self._loop.remove_reader(channel.fileno())  # what would come now would not be kept
             with contextlib.suppress(OSError):
-                say(self._context.run(keep_for, request, self._session.values.ticket))
+                ticket, calls = self._session.values.ticket, self._line.ended()
+                say(self._context.run(keep_for, request, ticket, calls))
 
         self.is_over = True
         self._queue.clear()  # what has not begun does not begin any more

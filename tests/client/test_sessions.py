@@ -230,3 +230,11 @@ def test_idle_sessions_end(tmp_path):
             assert not back.attachment.is_new
         go.touch()
         all_gone(pids[1])
+
+
+def test_what_was_received_is_offered_to_nobody(url: str) -> None:
+    """A result that came just before its client left is not one of those that wait for another client."""
+    with rpc_magic.connect(url, session="leaving") as conn:
+        conn.call(abs, -1)
+    with rpc_magic.connect(url, session="leaving") as conn:
+        assert conn.left_calls() == ()

@@ -15,6 +15,7 @@ import rpc_magic
 from rpc_magic import errors
 from rpc_magic.runtime.folders import runtime_folder
 from rpc_magic.settings import KIB
+from rpc_magic.wire import control
 
 NAME = "phoenix"
 
@@ -104,6 +105,55 @@ def test_a_private_session_is_had_back_by_its_client(capsys: pytest.CaptureFixtu
         with rpc_magic.connect(url, name="mine") as anew, pytest.raises(errors.MissingNameError):
             anew.pull("mine")
     mine.close()
+
+
+def test_results_that_nobody_has_received(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A call that ended while no client was there is asked for as before: what it showed, and its value or error."""
+    go = tmp_path / "go"
+
+    def wait(fail: bool) -> object:
+        import numpy as np
+
+        while not go.exists():
+            time.sleep(0.01)
+        print("shown", fail)
+        if fail:
+            raise LookupError("not here")
+        return np.arange(1_000_000)
+
+    with served(name=NAME) as url:
+        conn = rpc_magic.connect(url, session="s")
+        conn.submit(wait, False)
+        conn.submit(wait, True)
+        conn.submit(len, "received")
+        eventually(lambda: conn.info().state == "busy")
+        conn.close()
+        go.touch()
+        with rpc_magic.connect(url) as other:
+            eventually(lambda: states(other)["s"] == "idle")
+    with served(name=NAME) as url, rpc_magic.connect(url, session="s") as conn:
+        assert "3 calls have ended meanwhile" in said(capsys)
+        calls = conn.left_calls()
+        assert [call.state for call in calls] == ["ended"] * 3
+        shown: list[str] = []
+        value = conn.left_result(
+            calls[0].number, on_output=lambda message: shown.append(getattr(message, "text", ""))
+        )
+        assert "".join(shown) == "shown False\n"
+        assert value.sum() == 499_999_500_000
+        with pytest.raises(LookupError, match="not here"):
+            conn.left_result(calls[1].number)
+        assert conn.call(abs, -1) == 1
+        assert conn.left_result(calls[2].number) == 8
+        assert conn.left_calls() == ()
+        assert kept_files() == []
+
+
+def states(conn: rpc_magic.Connection) -> dict[str, str]:
+    """The state of each session, by its name."""
+    answer = conn.attachment.control.ask(control.ListSessions(), control.Sessions, SECONDS)
+    assert isinstance(answer, control.Sessions)
+    return {one.name: one.state for one in answer.sessions}
 
 
 def test_what_is_too_large_or_takes_too_long(capsys: pytest.CaptureFixture[str]) -> None:

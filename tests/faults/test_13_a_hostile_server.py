@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import struct
 import sys
 import types
@@ -15,12 +17,31 @@ import pytest
 import zstandard
 from checks import Server, unharmed
 from speaking import Speaker, frame, hostile, pickled_touch, returned
+from strangers import stranger
 
 import rpc_magic
 from rpc_magic import errors
+from rpc_magic.server.certificates import new_identity
+from rpc_magic.transport.tls import server_context
 from rpc_magic.wire import messages
 from rpc_magic.wire.chunks import CHUNK, LARGE, digest_of
 from rpc_magic.wire.frames import HEADER, MAGIC, VERSION, Frame
+
+
+def test_a_wrong_fingerprint(server: Server, tmp_path: Path) -> None:
+    """One that even has the token, and another certificate than is known: refused, and nothing is said to it."""
+    pem, heard = tmp_path / "pem", []
+    pem.write_bytes(new_identity())
+    context = server_context(pem)
+
+    def answer(sock: socket.socket) -> None:
+        with contextlib.suppress(OSError), context.wrap_socket(sock, server_side=True) as secured:
+            heard.append(secured.recv(1000))
+
+    with unharmed(server), stranger(answer) as place, pytest.raises(errors.AuthenticationError) as caught:
+        rpc_magic.connect(f"rpc://{place}/?fp={'0' * 64}", token="ab" * 32)
+    assert caught.value.fault == "certificate"
+    assert b"".join(heard) == b""
 
 
 def record(name: str) -> messages.ErrorRecord:

@@ -77,14 +77,19 @@ def read_token(path: Path) -> Token:
     try:
         file = path.open("rb")
     except OSError as error:
-        raise RpcMagicError(f"the token file {path} cannot be read: {error.strerror or error}") from error
+        reason = error.strerror or str(error)
+        raise RpcMagicError(
+            f"the token file {path} cannot be read: {reason}; state one that you can read, or none"
+        ) from error
     with file:
         if os.name == "posix" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
             raise RpcMagicError(f"others may read the token file {path}; run: chmod 600 {path}")
         try:
             return parse_token(file.read(4096).decode("ascii", "replace"))
         except RpcMagicError as error:
-            raise RpcMagicError(f"the token file {path} holds no token: {error}") from None
+            raise RpcMagicError(
+                f"the token file {path} holds no token: {error}; `rpc-magic token --show` prints one as it must be"
+            ) from None
 
 
 def token_path(name: str) -> Path:

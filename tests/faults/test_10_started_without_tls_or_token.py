@@ -86,6 +86,9 @@ def test_token_files(tmp_path: Path, content: str | None) -> None:
     else:
         path.write_text(content)
         path.chmod(0o644 if content == "ab" * 32 else 0o600)
-    said = {None: "cannot be read", "ab" * 32: "chmod 600"}.get(content, "holds no token")
+    said = {
+        None: "cannot be read: Is a directory; state one that you can read",
+        "ab" * 32: f"run: chmod 600 {path}",
+    }.get(content, "`rpc-magic token --show` prints one as it must be")
     is_refused(tmp_path, "--token-file", str(path), said=said)
     is_refused(tmp_path, said=said, RPC_MAGIC_TOKEN_FILE=str(path))

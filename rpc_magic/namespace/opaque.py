@@ -9,15 +9,25 @@ from __future__ import annotations
 
 import enum
 import functools
+import gc
 import types
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["FROM_C", "attributes_of_class", "is_bound", "moved_method", "parts_within", "swap_within"]
+__all__ = [
+    "FROM_C",
+    "attributes_of_class",
+    "is_bound",
+    "moved_method",
+    "parts_within",
+    "stored_by",
+    "swap_within",
+]
 
 FROM_C = (types.SimpleNamespace, functools.partial, BaseException)
 """Types made in C whose instances keep attributes as those of Python's classes do."""
 
+_CACHING: Any = type(functools.lru_cache(len))
 _METHODS = (types.FunctionType, classmethod, staticmethod, property)
 
 
@@ -31,6 +41,20 @@ def attributes_of_class(one: type) -> dict[str, Any] | None:
         for name, value in own.items()
         if not (name.startswith("__") and name.endswith("__")) and not isinstance(value, _METHODS)
     }
+
+
+def stored_by(function: object) -> list[Any]:
+    """Return the results that `functools.lru_cache` has stored for a function, but for functions and classes."""
+    if not isinstance(function, _CACHING) or not function.cache_info().currsize:
+        return []
+    found = [one for one in gc.get_referents(function) if not isinstance(one, (type, types.FunctionType))]
+    stores = [one for one in found if type(one) is dict and one is not function.__dict__]
+    if function.cache_info().maxsize is None:
+        return list(stores[0].values())
+    links = {
+        id(one) for one in stores if {type(link).__name__ for link in one.values()} == {"_lru_list_elem"}
+    }
+    return [one for one in found if id(one) not in links and one is not function.__dict__]
 
 
 def is_bound(value: object) -> bool:

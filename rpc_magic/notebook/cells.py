@@ -15,6 +15,7 @@ from typing import Any
 from rpc_magic.client import RemoteValue
 from rpc_magic.client.running import Run
 from rpc_magic.client.values import human_size
+from rpc_magic.namespace import parts_of, stored_by
 from rpc_magic.notebook.binding import bind
 from rpc_magic.notebook.calllog import title_of
 from rpc_magic.notebook.config import Config
@@ -35,6 +36,9 @@ from rpc_magic.wire import messages
 from rpc_magic.wire.handshake import Role
 
 __all__ = ["CellOptions", "Runner", "remember_text"]
+
+_GLANCE = 100
+"""Objects of a stored result that are looked at to see whether it can be changed."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,9 @@ class Runner:
             plan = replace(plan, watch=(*plan.watch, *making))
         else:
             plan = Plan()
+        for name, value in plan.inputs.items():
+            if any(parts_of(one, _GLANCE).marks for one in stored_by(value)):
+                self.registry.tell_stored(name)
         if plan.size > self.config.upload_warning:
             largest = sorted(plan.sizes, key=plan.sizes.__getitem__, reverse=True)[:3]
             parts = ", ".join(f"{name} {human_size(plan.sizes[name])}" for name in largest)

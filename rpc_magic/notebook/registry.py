@@ -170,6 +170,16 @@ class Registry:
             "cannot be changed in place; what else refers to the old object keeps the old content\n"
         )
 
+    def tell_stored(self, name: str) -> None:
+        """Tell the user, once a function, that what it has stored is not shared."""
+        if f"{name}()" in self._told:
+            return
+        self._told.add(f"{name}()")
+        sys.stderr.write(
+            f"rpc_magic: the results that {name} has stored (functools.lru_cache) do not travel: there it makes "
+            "its own, which are other objects\n"
+        )
+
     def owner(self, value: RemoteValue) -> Server | None:
         """Return the server on which a value is; None when its session is gone or was never this notebook's."""
         ticket, _ = address_of(value)

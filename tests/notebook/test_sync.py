@@ -584,3 +584,15 @@ def test_the_text_of_a_function_that_was_made_there_is_known(notebook: Any) -> N
     )
     notebook.good("call.result()")
     assert "return x / 0  # late" in notebook.run("late(1)").traceback
+
+
+def test_what_a_function_has_stored_is_told_not_to_travel(notebook: Any) -> None:
+    """Once, and only where it is something that can be changed."""
+    notebook.good("import functools\n@functools.lru_cache\ndef settings(): return {}\nsettings()['x'] = 1")
+    notebook.good("@functools.cache\ndef square(x): return x * x\nsquare(2)")
+    assert "square" not in notebook.good("%%rpc_call\nsquare(3)").err
+    assert "the results that settings has stored" in notebook.good("%%rpc_call\nsettings()").err
+    notebook.good("settings.cache_clear(); settings()")
+    assert notebook.good("%%rpc_call\nsettings()").err == ""
+    notebook.good("@functools.cache\ndef parts(*names): return list(names)\nparts('a'); parts('b')")
+    assert "the results that parts has stored" in notebook.good("%%rpc_call\nparts('a')").err

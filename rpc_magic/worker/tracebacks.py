@@ -37,8 +37,8 @@ _HIDDEN = (
 )
 _CELL_FILE = re.compile(rf'File "({FILE_NAME.pattern})"')
 _UNPRINTABLE = "<the text of this exception could not be made>"
-_PATIENCE = 3.0
-"""Seconds for each text that an exception is asked for."""
+_PATIENCE = 10.0
+"""Seconds for each text that an exception is asked for. IPython takes some for a thousand frames on a busy machine."""
 _STOPS = (StopIteration, StopAsyncIteration)
 
 

@@ -116,6 +116,7 @@ def test_what_ends_meanwhile(server: Server, tmp_path: Path) -> None:
             death.result(SECONDS)
         assert result.result(SECONDS) == "done"
         dies.restart()
+        eventually(lambda: lives.info().state == "idle", "all of its connections are back")
         with unharmed(server):
             assert dies.call(abs, -3) == 3
 

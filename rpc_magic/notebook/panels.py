@@ -127,7 +127,9 @@ def _history(round_trips: tuple[float, ...]) -> str:
 
 
 class _List:
-    """A list of lines with columns, from which the user chooses.
+    """A list of lines with columns, from which the user chooses: in it, or by two buttons.
+
+    The buttons are for those who have no mouse: JupyterLab takes the arrow keys of a list for its own.
 
     Args:
         kind: of ipywidgets: `Select` or `SelectMultiple`.
@@ -143,6 +145,19 @@ class _List:
         self.list = live(kind)(options=[], rows=_ROWS, tooltip=label)
         self.list.layout.width = "calc(100% - 4px)"
         self.is_multiple = kind is ipywidgets.SelectMultiple
+        up = button("Up", "Choose the line above", "arrow-up")
+        down = button("Down", "Choose the line below", "arrow-down")
+        up.on_click(lambda _: self._move(-1))
+        down.on_click(lambda _: self._move(1))
+        self.buttons = (up, down)
+
+    def _move(self, by: int) -> None:
+        """Choose the line before or after the one that is chosen, and no other; without one, the first."""
+        if not self._keys:
+            return
+        places = self._places()
+        place = min(max(places[-1] + by, 0), len(self._keys) - 1) if places else 0
+        self.list.index = (place,) if self.is_multiple else place
 
     def fill(self, rows: Sequence[tuple[Any, tuple[str, ...]]]) -> None:
         """Show rows, each with its key; what was chosen stays chosen."""
@@ -165,9 +180,11 @@ class _List:
 
     def chosen(self) -> list[Any]:
         """Return the keys of what is chosen."""
+        return [self._keys[place] for place in self._places() if place < len(self._keys)]
+
+    def _places(self) -> tuple[int, ...]:
         index = self.list.index
-        places = index if isinstance(index, tuple) else () if index is None else (index,)
-        return [self._keys[place] for place in places if place < len(self._keys)]
+        return index if isinstance(index, tuple) else () if index is None else (index,)
 
 
 class VariablesPanel:
@@ -196,7 +213,9 @@ class VariablesPanel:
         sending = button("Send", "Send the chosen variables there", "upload")
         deleting = button("Delete", "Delete the chosen variables there; what is here stays", "trash")
         self.buttons = (fetching, sending, deleting)
-        self.box = live(ipywidgets.VBox)([self.list.head, self.list.list, _row([*self.buttons, self.note])])
+        self.box = live(ipywidgets.VBox)(
+            [self.list.head, self.list.list, _row([*self.list.buttons, *self.buttons, self.note])]
+        )
         shell, registry = extension.shell, extension.registry
         self._on(fetching, lambda names: fetch(names, shell, server, registry))
         self._on(sending, lambda names: send(names, shell.user_ns, server, registry))
@@ -225,6 +244,8 @@ class VariablesPanel:
         """Show the list anew, if something has happened since."""
         for one in self.buttons:
             one.disabled = is_unheard or snapshot.word not in ALIVE
+        for one in self.list.buttons:
+            one.disabled = is_unheard
         if snapshot.changes == self._seen:
             return
         rows = list_variables(self._extension.shell, self._server, self._extension.registry)
@@ -260,7 +281,12 @@ class CallsPanel:
         self._cancel = button("Cancel", "End the chosen call", "times")
         self.output = live(ipywidgets.Output)()
         self.box = live(ipywidgets.VBox)(
-            [self.list.head, self.list.list, _row([self._again, self._cancel]), self.output]
+            [
+                self.list.head,
+                self.list.list,
+                _row([*self.list.buttons, self._again, self._cancel]),
+                self.output,
+            ]
         )
         self._again.on_click(lambda _: self._show())
         self._cancel.on_click(lambda _: self._end())
@@ -282,7 +308,8 @@ class CallsPanel:
 
     def update(self, snapshot: Snapshot, *, is_unheard: bool) -> None:  # noqa: ARG002 - the panels' common signature
         """Show the list."""
-        self._again.disabled = self._cancel.disabled = is_unheard
+        for one in (*self.list.buttons, self._again, self._cancel):
+            one.disabled = is_unheard
         rows = [
             (r.number, (str(r.number), r.state, f"{r.seconds:.1f} s", r.title))
             for r in self._server.calls.latest()

@@ -56,7 +56,7 @@ class View:
         attachment = server.connection.attachment
         self._where = "beside this kernel" if attachment.is_embedded else short_url(attachment.welcome.url)
         self._call = 0
-        self._word = ""
+        self._kept = ""  # the state that a saved notebook shows
         self._lasting = Lasting()
         self._text = live(ipywidgets.HTML)()
         self._text.add_class("rpc-magic-line")
@@ -88,6 +88,7 @@ class View:
     def show(self) -> None:
         """Show it under the cell that runs; where no widgets are, as in a saved notebook, the last state stands."""
         snapshot = self._server.status.now()
+        self._kept = snapshot.word
         self._lasting.show(self.box, str(snapshot), line_of(snapshot))
 
     # ------------------------------------------------------------ handlers, on any thread
@@ -120,11 +121,10 @@ class View:
         panel = self._open_panel()
         if panel is not None:
             panel.update(snapshot, is_unheard=is_unheard)
-        word = "connected" if snapshot.word in ALIVE else snapshot.word
-        if word != self._word:
-            if self._word:
-                self._lasting.renew(str(snapshot), line_of(snapshot))
-            self._word = word
+        is_passing = self._kept == "connected" and snapshot.word in ALIVE  # not worth a message for each cell
+        if self._kept not in {"", snapshot.word} and not is_passing:
+            self._kept = snapshot.word
+            self._lasting.renew(str(snapshot), line_of(snapshot))
 
     def _line(self, snapshot: Snapshot, *, is_unheard: bool) -> str:
         colour = COLOURS.get(snapshot.word, "#8a8a8a")

@@ -26,6 +26,8 @@ def update_in_place(old: Any, new: Any) -> bool:
     """
     if old is None or type(old) is not type(new):
         return False
+    if old is new:  # as what the ``__new__`` of a singleton's class returns, however often
+        return True
     if isinstance(old, (list, bytearray)):
         old[:] = new
     elif isinstance(old, (dict, set)):

@@ -147,3 +147,11 @@ def test_a_function_that_came_through_another_python() -> None:
     assert update_in_place(old, new)
     assert (old(), old.note) == (1, 1)
     assert not update_in_place(old, made("    def inner(): return 1"))
+
+
+def test_an_object_is_not_emptied_by_itself() -> None:
+    """A singleton that comes back is the one that is here, with what came."""
+    one, table = Plain(1), {"a": 1}
+    assert update_in_place(one, one)
+    assert update_in_place(table, table)
+    assert (one.v, table) == (1, {"a": 1})

@@ -596,3 +596,13 @@ def test_what_a_function_has_stored_is_told_not_to_travel(notebook: Any) -> None
     assert notebook.good("%%rpc_call\nsettings()").err == ""
     notebook.good("@functools.cache\ndef parts(*names): return list(names)\nparts('a'); parts('b')")
     assert "the results that parts has stored" in notebook.good("%%rpc_call\nparts('a')").err
+
+
+def test_a_singleton_keeps_what_was_set_there(notebook: Any) -> None:
+    """Its class returns the one that is here when it comes back."""
+    notebook.good(
+        "class One:\n    it = None\n    def __new__(cls):\n"
+        "        if cls.it is None: cls.it = super().__new__(cls)\n        return cls.it\none = One()"
+    )
+    notebook.good("%%rpc_call\none.value = 3")
+    assert notebook.good("one.value, One() is one, One().value").result == "(3, True, 3)"

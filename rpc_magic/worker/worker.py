@@ -310,7 +310,7 @@ class Worker:
         self._running = next(self._runs)
         self._current = call
         number = self._page_number()
-        self._gate.install()  # an earlier call may have taken it, as pdb does
+        self._gate.install_again()
         self._gate.early = False
         self._gate.in_call = True
         self._page.begin(number)

@@ -16,6 +16,7 @@ import msgspec
 from rpc_magic.errors import ConnectError, RpcMagicError
 from rpc_magic.runtime import records, tokens
 from rpc_magic.runtime.addresses import Address, parse_address
+from rpc_magic.runtime.folders import runtime_folder, state_folder
 from rpc_magic.runtime.launch import SupervisorConfig, environment
 from rpc_magic.server.adoption import TakenKeeper, find_keepers, identity
 from rpc_magic.server.certificates import find_identity
@@ -107,9 +108,7 @@ def run(text: str, keeper: tuple[int, socket.socket] | None, start_keeper: Start
         if config.expose:
             program = _start_program(config)
     except (RpcMagicError, OSError) as error:
-        text = f"{error.reason}. {error.hint}" if isinstance(error, ConnectError) else str(error)
-        print(f"rpc-magic: {text}", file=sys.stderr)  # noqa: T201 - a program's own words
-        return 2
+        return _refuse(error)
 
     async def main() -> None:
         supervisor = Supervisor(
@@ -118,5 +117,23 @@ def run(text: str, keeper: tuple[int, socket.socket] | None, start_keeper: Start
         supervisor.adopt(keepers)
         await supervisor.serve()
 
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except OSError as error:  # what it wanted to write before it served
+        return _refuse(error)
     return 0
+
+
+def _refuse(error: RpcMagicError | OSError) -> int:
+    """Say in one sentence why there is no server; return the exit status."""
+    match error:
+        case ConnectError():
+            text = f"{error.reason}. {error.hint}"
+        case OSError():
+            text = f"the server cannot start: {error.strerror or error}; its files are in {runtime_folder()}"
+            text += "" if state_folder() == runtime_folder() else f" and {state_folder()}"
+        case _:
+            text = str(error)
+    with contextlib.suppress(OSError):
+        print(f"rpc-magic: {text}", file=sys.stderr)  # noqa: T201 - a program's own words
+    return 2

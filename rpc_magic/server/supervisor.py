@@ -176,17 +176,26 @@ class Supervisor:
             log.info("%s on", what)
 
     async def serve(self) -> None:
-        """Serve until told to end."""
+        """Serve until told to end.
+
+        Raises:
+            OSError: what has to be written first cannot be; nothing is left.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._wind_down)
         self._watch_user(loop)
         if self._program is not None:
             loop.add_reader(self._program.fileno(), self._program_readable)
-        if self.config.is_recorded:
-            records.write(self._record)
-        # Whoever reads this line finds everything in place: the record, and the listening socket.
-        print(self.url, flush=True)  # noqa: T201 - the first line is the URL
+        try:
+            if self.config.is_recorded:
+                records.write(self._record)
+            # Whoever reads this line finds everything in place: the record, and the listening socket.
+            print(self.url, flush=True)  # noqa: T201 - the first line is the URL
+        except OSError:
+            self._listener.close()
+            self._clean()
+            raise
         if self.config.watch_pid:
             _leave_pipes()
         accepting = loop.create_task(self._admission.accept_from(self._listener))

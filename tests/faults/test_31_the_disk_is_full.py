@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +72,36 @@ def test_a_checkpoint(server: Server, tmp_path: Path) -> None:
             conn.run(f"large = bytes(100_000)\n{save}")
         assert list(tmp_path.iterdir()) == [file]
         assert "small" in conn.run(f"load({str(file)!r})").value
+
+
+STARTED_FULL = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+os.execv(sys.executable, [sys.executable, "-m", "rpc_magic", "serve", "--port", "0", "--name", "full"])
+"""
+
+
+@pytest.mark.parametrize("size", [0, 65, None], ids=["no token", "no record", "no URL"])
+def test_a_server_that_cannot_start(tmp_path: Path, size: int | None) -> None:
+    """One sentence that says where its files are, and status 2; none is half written, and nothing runs on."""
+    folder = tmp_path / "r"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", STARTED_FULL, str(-1 if size is None else size)],
+            env={**os.environ, "RPC_MAGIC_RUNTIME_DIR": str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=full if size is None else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    line = [one for one in done.stderr.splitlines() if one.startswith("rpc-magic: ")]
+    assert len(line) == 1
+    assert line[0].startswith("rpc-magic: the server cannot start: ")
+    assert line[0].endswith(f"its files are in {folder}")
+    assert [path.name for path in folder.rglob("*") if path.is_file()] == (
+        [] if size == 0 else ["full.token"]
+    )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -24,6 +23,7 @@ __all__ = [
     "KeptRecord",
     "calls_of",
     "digest_of",
+    "discard",
     "file_of",
     "folder_of",
     "read_record",
@@ -37,6 +37,9 @@ _CLAUSE = 200
 """Characters of a reason that are kept."""
 _NAMES = 1000
 """Names of variables in a record, of those that were saved and of the others."""
+
+KeptFile = tuple[Path, int]
+"""A file and when it was last written, in nanoseconds as the file system has it."""
 
 
 class KeptRecord(msgspec.Struct, frozen=True):
@@ -120,25 +123,35 @@ def remove(file: Path, *, record_only: bool = False) -> None:
         calls_of(file).unlink(missing_ok=True)
 
 
-def sweep(ttl: float) -> None:
-    """Remove, of all servers of this user, what is older than it may be.
+def sweep(ttl: float) -> dict[KeptFile, float]:
+    """Remove, of all servers of this user, what is older than it may be; return the seconds that the rest may still be.
 
-    A file without a record, which nobody is offered any more, goes `ttl` seconds after it was written.
+    A file without a record, which nobody is offered any more, may be as old as `ttl`. The time of day is looked at here
+    alone: a server that runs on counts the seconds.
     """
     now = time.time()
+    due: dict[KeptFile, float] = {}
     with contextlib.suppress(OSError, RpcMagicError):
         for folder in list(_base().iterdir()):
-            for file in list(_stale(folder, now, ttl)):
+            for file in folder.iterdir():
+                record = read_record(file)
                 with contextlib.suppress(OSError):
-                    file.unlink()
+                    stat = file.stat()
+                    until = record.until if record is not None else stat.st_mtime + ttl
+                    due[file, stat.st_mtime_ns] = until - now
+    for kept in [kept for kept, seconds in due.items() if seconds < 0]:
+        del due[kept]
+        discard(kept)
+    with contextlib.suppress(OSError, RpcMagicError):
+        for folder in list(_base().iterdir()):
             with contextlib.suppress(OSError):
                 folder.rmdir()  # it is not removed while it holds something
+    return due
 
 
-def _stale(folder: Path, now: float, ttl: float) -> Iterator[Path]:
-    for file in folder.iterdir():
-        record = read_record(file)
-        with contextlib.suppress(OSError):
-            until = record.until if record is not None else file.stat().st_mtime + ttl
-            if until < now:
-                yield file
+def discard(kept: KeptFile) -> None:
+    """Remove a file that `sweep` has told of, unless it was written anew since."""
+    file, changed = kept
+    with contextlib.suppress(OSError):
+        if file.stat().st_mtime_ns == changed:
+            file.unlink()

@@ -72,7 +72,7 @@ class Keeping:
         """Return what was kept of a session and has not been loaded yet."""
         file = self._file(session)
         record = read_record(file) if file is not None else None
-        if file is None or record is None or record.until < time.time():
+        if file is None or record is None:
             return None
         return control.KeptSession(str(file), record.at, record.left, record.reason)
 

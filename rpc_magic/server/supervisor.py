@@ -288,8 +288,7 @@ class Supervisor:
             self._end("the program that exposed functions has ended")
 
     async def _sweep(self) -> None:
-        keptsessions.sweep(self._settings.session_ttl)
-        swept = time.monotonic()
+        began, kept = time.monotonic(), keptsessions.sweep(self._settings.session_ttl)
         if self.sessions is None:
             return
         with contextlib.suppress(RpcMagicError):
@@ -299,9 +298,9 @@ class Supervisor:
             self.sessions.sweep()
             for client in self.clients:
                 client.look()
-            if time.monotonic() - swept > self._settings.session_ttl:
-                swept = time.monotonic()  # by this clock, which nobody sets
-                keptsessions.sweep(self._settings.session_ttl)
+            for file in [file for file, seconds in kept.items() if time.monotonic() - began > seconds]:
+                del kept[file]
+                keptsessions.discard(file)
 
 
 def _kept_identity(config: SupervisorConfig, address: Address) -> str:

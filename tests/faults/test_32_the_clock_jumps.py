@@ -14,9 +14,15 @@ from live import eventually
 import rpc_magic
 
 WALL = {"time", "time_ns", "localtime", "gmtime", "now", "utcnow", "today"}
-KEPT = {"runtime/tokens.py"}
+KEPT = {
+    "runtime/tokens.py",
+    "runtime/keptsessions.py",
+    "server/keeping.py",
+    "client/restoring.py",
+}
 """How long a replaced token is good is kept in a file, beyond the end of a server and of its machine; a server reads it
-when it starts and when the token is replaced, and then counts seconds (`server/tokens.py`)."""
+when it starts and when the token is replaced, and then counts seconds (`server/tokens.py`). So is how long what was
+kept of a session is there for a server that is started again; the user is told when that was."""
 
 
 def test_no_time_of_day() -> None:

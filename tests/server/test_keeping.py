@@ -275,3 +275,7 @@ def test_what_nobody_wants_is_deleted() -> None:
         conn.push(x=1)
     with served(name="another", session_ttl=0.3):
         eventually(lambda: len(kept_files()) == 2)
+    with served(name=NAME, session_ttl=2.0) as url, rpc_magic.connect(url, session="soon") as conn:
+        conn.push(x=1)
+    with served(name="another", session_ttl=0.3):
+        eventually(lambda: len(kept_files()) == 2)

@@ -8,7 +8,7 @@ what one session holds. Names are strings throughout; a *state* is an opaque has
 from rpc_magic.namespace.anchors import Anchors
 from rpc_magic.namespace.cells import CellNames, cell_names, cell_names_of_tree, prelude_index
 from rpc_magic.namespace.ledger import REMOTE, Ledger
-from rpc_magic.namespace.opaque import attributes_of_class, stored_by
+from rpc_magic.namespace.opaque import attributes_of_class, stored_by, with_nested
 from rpc_magic.namespace.outside import references_outside
 from rpc_magic.namespace.reach import is_bookkeeping, reach
 from rpc_magic.namespace.references import MAX_OBJECTS, referenced_names
@@ -42,4 +42,5 @@ __all__ = [
     "replace_within",
     "shared_groups",
     "stored_by",
+    "with_nested",
 ]

@@ -22,6 +22,7 @@ __all__ = [
     "parts_within",
     "stored_by",
     "swap_within",
+    "with_nested",
 ]
 
 FROM_C = (types.SimpleNamespace, functools.partial, BaseException)
@@ -41,6 +42,17 @@ def attributes_of_class(one: type) -> dict[str, Any] | None:
         for name, value in own.items()
         if not (name.startswith("__") and name.endswith("__")) and not isinstance(value, _METHODS)
     }
+
+
+def with_nested(one: type) -> list[type]:
+    """Return a class of the notebook's and the classes of the notebook's that are its attributes, to any depth."""
+    found = [one]
+    for each in found:  # grows while it runs
+        nested = (attributes_of_class(each) or {}).values()
+        found += [
+            kind for kind in nested if isinstance(kind, type) and all(kind is not other for other in found)
+        ]
+    return found
 
 
 def stored_by(function: object) -> list[Any]:

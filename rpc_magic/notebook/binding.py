@@ -104,9 +104,7 @@ class _Binder:
         names = [name for name in names if name not in newer]
         for name in names:
             if id(outputs[name]) not in places and name in run.mutated:
-                old = self._object_of(name)
-                if update_in_place(old, outputs[name]):
-                    places[id(outputs[name])] = (outputs[name], old)
+                update_into(self._object_of(name), outputs[name], places)
         values = replace_within([outputs[name] for name in names], places)
         for name, value in zip(names, values, strict=True):
             old = namespace.get(name)
@@ -244,8 +242,8 @@ def bind_fetched(
         id(fresh): (fresh, old) for old, fresh in here if not is_immutable(fresh)
     }
     for _, fresh, old in pairs:
-        if id(fresh) not in places and update_in_place(old, fresh):
-            places[id(fresh)] = (fresh, old)
+        if id(fresh) not in places:
+            update_into(old, fresh, places)
     values = replace_within([fresh for _, fresh, _ in pairs], places)
     names: dict[str, str] = {}
     for (placeholder, _, old), fresh in zip(pairs, values, strict=True):
@@ -279,11 +277,32 @@ def _note_fetched(server: Server, namespace: dict[str, Any], names: dict[str, st
             server.ledger.forget(name)
 
 
+def update_into(old: Any, new: Any, places: dict[int, tuple[Any, Any]]) -> None:
+    """Give an object, or the items of a tuple, the content of what came for it, and note what takes whose place.
+
+    A tuple that was not bound anew refers to the objects that it always did.
+    """
+    if type(old) is tuple and type(new) is tuple and len(old) == len(new):
+        for mine, fresh in zip(old, new, strict=True):
+            if id(fresh) not in places:
+                update_into(mine, fresh, places)
+    elif update_in_place(old, new):
+        places[id(new)] = (new, old)
+
+
 def _is_same_tuple(old: object, new: object) -> bool:
-    """Tell whether two tuples hold the same objects."""
+    """Tell whether two tuples hold the same objects; of what never changes, equal ones."""
     return (
         type(old) is tuple
         and type(new) is tuple
         and len(old) == len(new)
-        and all(one is other for one, other in zip(old, new, strict=True))
+        and all(map(_is_same_item, old, new))
+    )
+
+
+def _is_same_item(old: object, new: object) -> bool:
+    return (
+        old is new
+        or _is_same_tuple(old, new)
+        or (is_immutable(old) and type(old) is type(new) and old == new)
     )

@@ -30,6 +30,7 @@ from rpc_magic.namespace import (
     referenced_names,
     references_outside,
     shared_groups,
+    with_nested,
 )
 from rpc_magic.notebook.errors import explain
 from rpc_magic.notebook.registry import Registry, Server, address_of
@@ -311,9 +312,10 @@ class _Builder:
         shared = {id(self._values[name]) for name in sent if not is_immutable(self._values[name])}
         inputs = {n: v for n, v in self._values.items() if n in sent or id(v) in shared}
         classes = tuple(
-            (value, name in anew or ledger.held(name) != self._states[name])
+            (kind, name in anew or ledger.held(name) != self._states[name])
             for name, value in self._values.items()
             if isinstance(value, type)
+            for kind in with_nested(value)
         )
         held = [name for name in self._values if name in inputs or name in ledger.watched([name])]
         return Plan(

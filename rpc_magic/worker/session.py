@@ -20,7 +20,7 @@ from IPython.display import display
 
 from rpc_magic import serial
 from rpc_magic.errors import TransferError
-from rpc_magic.namespace import attributes_of_class
+from rpc_magic.namespace import attributes_of_class, with_nested
 from rpc_magic.runtime.versions import version_note
 from rpc_magic.settings import WireLimits, WorkerSettings
 from rpc_magic.wire import messages
@@ -216,7 +216,8 @@ class Session:
             if mates and self.values.can_travel({**values, **mates}):
                 values |= mates
         # What the client asks for by name is newest here; what comes along with it may be newer there.
-        newest = [values[name] for name in request.names if isinstance(values[name], type)]
+        asked = [values[name] for name in request.names if isinstance(values[name], type)]
+        newest = [kind for one in asked for kind in with_nested(one)]
 
         def is_newest(kind: type) -> bool:
             return any(kind is one for one in newest)

@@ -351,12 +351,13 @@ def test_instances_and_tables_keep_their_identity(notebook: Any) -> None:
 
 
 def test_what_cannot_be_changed_in_place_is_bound_under_all_its_names(notebook: Any) -> None:
-    """A tuple whose list was changed becomes another tuple, under every name."""
-    notebook.good("t = ([1],); u = t")
-    report = notebook.good("%%rpc_call\nt[0].append(2)")
-    assert "t was changed there and is bound anew here" in report.err
-    assert notebook.good("%%rpc_call\nt[0].append(3); t[0].pop()").err == ""
-    assert notebook.good("t, u is t").result == "(([1, 2],), True)"
+    """A tuple whose iterator has moved on becomes another tuple, under every name."""
+    notebook.good("t = (iter([1, 2, 3, 4]),); u = t")
+    notebook.good("%%rpc_call\nnext(t[0])")
+    assert "t was changed there and is bound anew here" in notebook.good("t is u").err
+    notebook.good("%%rpc_call\nnext(t[0])")
+    report = notebook.good("u is t, list(t[0])")
+    assert (report.result, report.err) == ("(True, [3, 4])", "")
 
 
 def test_one_object_of_there_is_one_object_here(notebook: Any) -> None:
@@ -606,3 +607,20 @@ def test_a_singleton_keeps_what_was_set_there(notebook: Any) -> None:
     )
     notebook.good("%%rpc_call\none.value = 3")
     assert notebook.good("one.value, One() is one, One().value").result == "(3, True, 3)"
+
+
+def test_what_a_nested_class_and_a_variable_share(notebook: Any) -> None:
+    """A class in a class is taken over with it."""
+    notebook.good("%%rpc_call\nclass Outer:\n    class Inner: log = []\nlog = Outer.Inner.log")
+    notebook.good("log.append(1)")
+    assert notebook.good("%%rpc_call\nOuter.Inner.log.append(2); log").result == "[1, 2]"
+    assert notebook.good("log is Outer.Inner.log, log").result == "(True, [1, 2])"
+
+
+def test_a_tuple_stays_though_its_items_are_changed_there(notebook: Any) -> None:
+    """Its items are the objects that they were, and nothing has to be told."""
+    notebook.good("pair = ([], {'a': 1}, 'text', (1000, [0])); items = pair[0]; kept = pair")
+    assert notebook.good("%%rpc_call\nitems.append(1); pair[1]['b'] = 2; pair[3][1].append(1)").err == ""
+    assert notebook.good("kept is pair, pair[0] is items, pair").result == (
+        "(True, True, ([1], {'a': 1, 'b': 2}, 'text', (1000, [0, 1])))"
+    )

@@ -68,7 +68,7 @@ class Entry(msgspec.Struct, omit_defaults=True):
         number: of the call; 0 for the beginning of a fresh session.
         kind: of the step.
         end: "value", "error", "stopped", "died" for one whose session went, or "unknown" for one that was called by
-            name in a program that has ended.
+            name in a program that has ended, or was about to.
         value: digest of the value, or the error.
         shown: what it has shown.
         at: moment of `time.monotonic` of its end.
@@ -283,6 +283,8 @@ class Client:
             assert self.conn is not None
             is_known = entry.kind != "named" or self.conn.state in {"died", "lost"}
             entry.end = "died" if is_known else "unknown"
+        elif isinstance(error, errors.RpcMagicError) and "the server is about to end" in str(error):
+            entry.end = "unknown"
         elif "KeyboardInterrupt" in {base.__name__ for base in type(error).__mro__}:
             entry.end, self._is_torn = "stopped", True
         elif isinstance(error, (ValueError, KeyError)):

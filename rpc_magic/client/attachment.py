@@ -168,7 +168,7 @@ class Attachment:
             except (ConnectError, ConnectionLostError) as error:
                 # One that the server has refused may have ended: the supervisor says why within a moment.
                 is_early = time.monotonic() - began < self._settings.lost_seconds
-                if self.io.is_current or not self._recovery.is_passing(error, is_early=is_early):
+                if self.io.is_current or not self._recovery.is_passing(role, error, is_early=is_early):
                     raise
             attempt += 1
             time.sleep(pause_before(attempt, self._settings))

@@ -96,15 +96,17 @@ class Recovery:
         if link is not None:
             link.close(ConnectionLostError(self._attachment.url, detail))
 
-    def is_passing(self, error: RpcMagicError, *, is_early: bool) -> bool:
+    def is_passing(self, role: Role, error: RpcMagicError, *, is_early: bool) -> bool:
         """Tell whether a first connection of a link, which has failed, may yet be had. Any thread.
 
         Args:
+            role: of the link; one to a program does without a session.
             error: why it failed.
             is_early: it is too early to believe the server that it has no such thing.
         """
         state = self._attachment.state
-        if isinstance(error, AuthenticationError) or state not in LIVE:
+        is_live = state in LIVE or (role is Role.FUNCTIONS and state == "died")
+        if isinstance(error, AuthenticationError) or not is_live:
             return False
         is_networks = isinstance(error, ConnectionLostError) or isinstance(
             error.__cause__, (OSError, EOFError)

@@ -104,6 +104,16 @@ def test_the_first_call_of_its_kind(conn: rpc_magic.Connection, proxy: Proxy, ki
         assert first.result(SECONDS) == ([1, 2] if kind == "task" else conn.call("bump", 0))
 
 
+def test_the_first_call_by_name_after_the_session_died(conn: rpc_magic.Connection, proxy: Proxy) -> None:
+    """It needs no session, and waits for the network all the same."""
+    conn.call(abs, -1)
+    os.kill(conn.attachment.worker_pid, signal.SIGKILL)
+    eventually(lambda: conn.state == "died")
+    conn.attachment.links.pop(Role.FUNCTIONS).close(errors.ConnectionLostError(proxy.url))
+    proxy.schedule([(50, proxy.UNLIMITED)])  # cuts it in the middle of its handshake
+    assert conn.call("bump", 0) == conn.call("bump", 0)
+
+
 def test_a_call_goes_on(server: Server, conn: rpc_magic.Connection, proxy: Proxy, tmp_path: Path) -> None:
     """One that runs goes on while the client is away, those that are asked for meanwhile follow; each runs once."""
     assert conn.call(abs, -1) == 1  # the log tells of clients with a session

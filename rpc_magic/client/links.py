@@ -108,10 +108,6 @@ class Links(dict[Role, Link]):
         """Return the links that have no connection and can have another one."""
         return [(role, link) for role, link in list(self.items()) if not link.is_up and not link.is_gone]
 
-    def is_cut_off(self, role: Role) -> bool:
-        """Tell whether the link of `role` has no connection and can have another one."""
-        return any(one is role for one, _ in self.cut_off())
-
     def acknowledge(self) -> None:
         """Tell the other sides what has come."""
         for link in list(self.values()):

@@ -65,7 +65,6 @@ class Recovery:
         self._processes: tuple[Identity, ...] = ()  # that the session needs, where they can be seen
         self._supervisor: Identity | None = None  # likewise; the program that exposes functions ends with it
         self._cut_at = 0.0
-        self._death: SessionDiedError | None = None
         self._resumed: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def start(self) -> None:
@@ -76,14 +75,8 @@ class Recovery:
         """Try no more; may be called more than once."""
         self._reconnecting.end()
 
-    def note_death(self, error: SessionDiedError) -> None:
-        """I/O thread: the session has died while its link was cut off."""
-        self._death = error
-        self.start()
-
     def note_session(self, worker_pid: int) -> None:
         """The attachment has another session, of this process."""
-        self._death = None
         is_here = self._attachment.welcome.machine == machine_id()
         self._processes = (identity_of(worker_pid), identity_of(parent_of(worker_pid))) if is_here else ()
 
@@ -139,9 +132,6 @@ class Recovery:
     def _come_back(self) -> bool:
         """One attempt to connect what was cut; tell whether it has brought anything back."""
         attachment, is_back = self._attachment, False
-        if self._death is not None:
-            self._die(self._death)
-            return True
         try:
             if attachment.control.is_gone:
                 self._attach_again()
@@ -149,7 +139,8 @@ class Recovery:
             for role, link in attachment.links.cut_off():
                 is_back = self._resume(role, link) or is_back
         except SessionDiedError as error:
-            self._die(error)
+            died = error
+            attachment.io.do(lambda: attachment.die(died))
         except (AuthenticationError, ConnectionLostError, ConnectError) as error:
             self._consider(error)
         return is_back
@@ -186,17 +177,6 @@ class Recovery:
             with contextlib.suppress(queue.Empty):
                 return is_done.get(timeout=_LOOK_SECONDS)
         return False
-
-    def _die(self, error: SessionDiedError) -> None:
-        """The session died while it was cut off: take in what it had not sent, as far as the server has that."""
-        attachment = self._attachment
-        link = attachment.links.get(Role.DATA)
-        if link is not None and not link.is_gone:
-            with contextlib.suppress(RpcMagicError):  # there is nothing, or it is cut again: so much is known
-                self._resume(Role.DATA, link)
-            while link.is_up and attachment.state in LIVE:  # the server ends it behind the last outcome
-                time.sleep(_LOOK_SECONDS)
-        attachment.io.do(lambda: attachment.die(error))
 
     def _consider(self, error: RpcMagicError) -> None:
         """An attempt has failed; give up where no other one can succeed."""

@@ -75,14 +75,7 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             self._add_alias(server.name)
         self._show(server, is_text=arguments.no_widget)
         attachment = server.connection.attachment
-        if is_new and attachment.died:
-            sys.stdout.write(
-                f"{server.name}: the session {attachment.session} has died ({attachment.died}) and begins anew; "
-                "its variables are gone\n"
-            )
-        if is_new and (
-            attachment.kept is not None or (arguments.session and (attachment.died or not attachment.is_new))
-        ):
+        if is_new and (attachment.kept is not None or (arguments.session and not attachment.is_new)):
             for left in server.connection.left_calls():
                 sys.stdout.write(f"{server.name}: {left.state}: {left.label}  (%rpc_result {left.number})\n")
 

@@ -143,12 +143,6 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         for one in answer.sessions:
             mark = " (this one)" if one.name == attachment.session else ""
             held = f"held by {one.client}" if one.client else "no client"
-            if one.state == "died":
-                _say(
-                    f"{one.name}: died {one.age:.0f} s ago ({one.cause}); %rpc_connect --session {one.name} tells "
-                    "what can still be read"
-                )
-                continue
             _say(f"{one.name}{mark}: {one.state}, process {one.pid}, {one.age:.0f} s old, {held}")
         for left in server.connection.left_calls():
             _say(f"  left by an earlier client, {left.state}: {left.label}  (%rpc_result {left.number})")

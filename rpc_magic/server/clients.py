@@ -141,8 +141,6 @@ class ClientConnection(asyncio.BufferedProtocol):
                     self._sessions.interrupt(self._session, call)
             case control.Detach(end):
                 self._leave(end=end)
-                if self._sessions is not None:
-                    self._sessions.remains.leave(self.client_id)
                 self.close()
             case control.EndSession(reason):
                 if self._session is not None and self._sessions is not None:
@@ -173,8 +171,6 @@ class ClientConnection(asyncio.BufferedProtocol):
                 "no_sessions", "this server runs its exposed functions and nothing else"
             )
         self._leave(end=True)  # a connection holds one session at a time
-        if not request.ticket:
-            self._sessions.remains.leave(self.client_id)
         self._session, is_new = await self._sessions.attach(request, self, self._supervisor.cwd)
         return self._attached(is_new=is_new)
 
@@ -190,8 +186,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         assert session is not None
         pid = session.worker.pid if session.worker else 0
         kept = self._sessions.kept_of(session) if self._sessions is not None else None
-        died = session.died if is_new else ""
-        return control.Attached(session.name, session.ticket, pid, is_new, kept, died)
+        return control.Attached(session.name, session.ticket, pid, is_new, kept)
 
 
 def _deed(request: control.Attach | control.Restart, said: control.Control) -> str:

@@ -72,13 +72,7 @@ class Session:
     farewell: str = ""  # what its client is told of it when the server ends
     client_id: bytes = b""
     title: str = ""
-    died: str = ""  # how an earlier session of its name did, whose calls it has taken over
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def facts(self) -> internal.SessionFacts:
-        """What a supervisor that comes later has to know of it."""
-        return internal.SessionFacts(self.name, self.is_private, self.client_id, self.title, self.began)
 
     @property
     def running_call(self) -> tuple[int, float]:

@@ -13,14 +13,11 @@ import psutil
 
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.server.adoption import TakenKeeper
-from rpc_magic.server.keeperlink import KeeperLink
 from rpc_magic.server.keepers import Keepers
 from rpc_magic.server.keeping import Keeping
-from rpc_magic.server.remains import Remains, RemainsTable
 from rpc_magic.server.session import Holder, Session, SessionError
 from rpc_magic.server.strangers import on_one_line
 from rpc_magic.settings import ServerSettings
-from rpc_magic.transport.packets import close_all
 from rpc_magic.wire import control, internal
 from rpc_magic.wire.handshake import Role
 
@@ -28,8 +25,8 @@ __all__ = ["SessionTable"]
 
 log = logging.getLogger(__name__)
 
-_NO_FACTS = internal.SessionFacts("", is_private=True, client=b"", title="", began=0.0)
-"""Of a session that no client has ever known of."""
+_REMEMBERED = 256
+"""Sessions of which it is known how they ended, for clients that were not connected then."""
 
 _LOOK_SECONDS, _IDLE_LOOKS = 0.05, 3
 """Between two looks whether calls run, and how many in a row must find none."""
@@ -54,7 +51,7 @@ class SessionTable:
         self._sessions: dict[bytes, Session] = {}
         self._names: dict[str, Session] = {}
         self._private = 0
-        self.remains = RemainsTable(settings)
+        self._ended: dict[bytes, control.SessionEnded] = {}
         self._is_closing = False
         self.keepers = make_keepers(self)
 
@@ -97,7 +94,7 @@ class SessionTable:
         """Give a session back to the client whose connection broke."""
         session = self._sessions.get(ticket)
         if session is None or session.state != "alive":
-            ended = self.remains.ended(ticket)
+            ended = self._ended.get(ticket)
             cause = ended.cause if ended else "its server was started anew"
             words = ended.last_words if ended else ""
             raise SessionError(control.NotAttached("ended", cause, last_words=words))
@@ -163,12 +160,6 @@ class SessionTable:
             raise
         session.state = "alive"
         self._hold(session, holder)
-        remains = self.remains.take(request.session)
-        if remains is not None:
-            session.died = remains.ended.cause
-            if remains.spool >= 0:
-                session.worker.inherit(remains.ended.cause, remains.ended.last_words, remains.spool)
-            remains.close()
         return session
 
     def _hold(self, session: Session, holder: Holder) -> None:
@@ -177,25 +168,28 @@ class SessionTable:
         if session.keeper is not None:
             session.keeper.remember(
                 session.ticket,
-                session.facts,
+                internal.SessionFacts(
+                    session.name, session.is_private, session.client_id, session.title, session.began
+                ),
             )
 
     def adopt(self, taken: TakenKeeper) -> int:
         """Go on with the sessions of an earlier supervisor's keeper; return how many there are."""
         keeper = self.keepers.adopt(taken)
         for living, link, page in taken.living:
-            facts = living.facts or _NO_FACTS
+            facts = living.facts or internal.SessionFacts(
+                "", is_private=True, client=b"", title="", began=0.0
+            )
             session = Session(facts.name, facts.is_private, living.ticket, facts.began, "alive")
             session.worker, session.keeper = keeper.hold(living.ticket, living.pid, link, page), keeper
             session.client_id, session.title, session.left_at = facts.client, facts.title, time.monotonic()
             self._sessions[session.ticket] = self._names[session.name] = session
             if living.facts is None:
                 self._tell_end(session, "no client has ever known of it")
-        for exited, spool in taken.ended:
-            facts = exited.facts or _NO_FACTS
-            if spool >= 0:
-                keeper.note_left(exited.ticket)
-            self._note_end(exited, exited.cause, facts, spool, keeper, has_died=spool >= 0)
+        for exited in taken.ended:
+            self._note_end(
+                exited.ticket, control.SessionEnded("", exited.ticket, exited.cause, exited.last_words)
+            )
         self.keepers.let_go(keeper)
         return len(taken.living)
 
@@ -259,9 +253,6 @@ class SessionTable:
                 s.holder.title + ", silent" * s.holder.is_silent if s.holder else "",
             )
             for s in self._sessions.values()
-        ) + tuple(
-            control.SessionInfo(one.ended.session, False, 0, "died", now - one.at, "", one.ended.cause)
-            for one in self.remains.dead()
         )
 
     # ------------------------------------------------------------ ends
@@ -276,7 +267,6 @@ class SessionTable:
 
     def sweep(self) -> None:
         """End the sessions whose time is over; called from time to time."""
-        self.remains.sweep()
         now = time.monotonic()
         for session in list(self._sessions.values()):
             if session.holder is not None or session.state != "alive":
@@ -338,40 +328,23 @@ class SessionTable:
         if session.keeper is not None:
             session.keeper.end(session.ticket)
 
-    def worker_exited(self, message: internal.Exited, spool: int) -> None:
-        """Take note of a worker's end, and tell its client; `spool` is what it has left, -1 for nothing."""
+    def worker_exited(self, message: internal.Exited) -> None:
+        """Take note of a worker's end, and tell its client."""
         session = self._sessions.get(message.ticket)
-        if session is None or session.keeper is None:
-            close_all([spool] if spool >= 0 else [])
+        if session is None:
             return
         cause = session.end_reason or message.cause
         log.info("session %.80r ended: %s", session.name, on_one_line(cause, 200))
-        has_died = not session.end_reason
-        ended = self._note_end(message, cause, session.facts, spool, session.keeper, has_died=has_died)
+        ended = control.SessionEnded(session.name, session.ticket, cause, message.last_words)
+        self._note_end(session.ticket, ended)
         if session.holder is not None:
             session.holder.say(ended)
         self._forget(session)
 
-    def _note_end(
-        self,
-        message: internal.Exited,
-        cause: str,
-        facts: internal.SessionFacts,
-        spool: int,
-        keeper: KeeperLink,
-        *,
-        has_died: bool,
-    ) -> control.SessionEnded:
-        ended = control.SessionEnded(facts.name, message.ticket, cause, message.last_words, spool >= 0)
-
-        def forget() -> None:
-            keeper.forget(message.ticket)
-            self.keepers.let_go(keeper)
-
-        self.remains.add(
-            Remains(ended, facts.is_private, has_died, facts.client, spool, forget, time.monotonic())
-        )
-        return ended
+    def _note_end(self, ticket: bytes, ended: control.SessionEnded) -> None:
+        self._ended[ticket] = ended
+        if len(self._ended) > _REMEMBERED:
+            del self._ended[next(iter(self._ended))]
 
     def _forget(self, session: Session) -> None:
         session.state = "ended"

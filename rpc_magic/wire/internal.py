@@ -75,12 +75,6 @@ class Remember(Internal, tag=5, frozen=True):
     facts: SessionFacts
 
 
-class Forget(Internal, tag=6, frozen=True):
-    """Let go of what an ended worker has left: nobody needs it any more."""
-
-    ticket: bytes
-
-
 # ---------------------------------------------------------------- keeper to supervisor
 
 
@@ -105,16 +99,12 @@ class ForkFailed(Internal, tag=12, frozen=True):
 
 
 class Exited(Internal, tag=13, frozen=True):
-    """A worker has ended: `cause` as "killed by SIGSEGV", and the end of its standard error.
-
-    Descriptor: its spool, where it has died by itself and left one; the keeper holds that until `Forget`.
-    """
+    """A worker has ended: `cause` as "killed by SIGSEGV", and the end of its standard error."""
 
     ticket: bytes
     pid: int
     cause: str
     last_words: str
-    facts: SessionFacts | None = None
 
 
 class ProgramReady(Internal, tag=14, frozen=True):
@@ -186,13 +176,6 @@ class Finished(Internal, tag=25, frozen=True):
     """Exposing program to supervisor: no call runs or waits, and all answers have left."""
 
 
-class Inherit(Internal, tag=26, frozen=True):
-    """Supervisor to a new worker: an earlier session of this name has died. Descriptor: its spool."""
-
-    cause: str
-    last_words: str
-
-
 # ---------------------------------------------------------------- worker and keeper
 
 
@@ -228,17 +211,12 @@ class EngineForked(Internal, tag=34, frozen=True):
     pids: tuple[int, ...]
 
 
-class Spooling(Internal, tag=35, frozen=True):
-    """Worker to keeper: what its client has not received is in this file from now on. Descriptor: the file."""
-
-
 AnyInternal = (
     Fork
     | EndWorker
     | EndAll
     | Settle
     | Remember
-    | Forget
     | KeeperReady
     | Forked
     | ForkFailed
@@ -252,13 +230,11 @@ AnyInternal = (
     | Keeping
     | Finish
     | Finished
-    | Inherit
     | Drained
     | SyncOutput
     | Synced
     | ForkEngine
     | EngineForked
-    | Spooling
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -75,7 +75,6 @@ class Backlog:
         self.to_spool()
         self.live = None
         self._release(self.calls.leave(list(self.kept)))
-        self.list_calls()
         self.kept.clear()
         self.rest = deque()
         self._number = 0
@@ -142,22 +141,13 @@ class Backlog:
                     continue
                 if unused := self.calls.close(entry.call):
                     self._release(unused)
-                self._release([entry])
+                if entry.place is not None:
+                    self._spool.release()
 
     def to_spool(self) -> None:
-        """Nobody is there: move to the spool what is in memory, for a time after the session's death too."""
-        for said in self.calls.shown():
-            assert isinstance(said, Entry)
-            self._to_spool(said)
+        """Nobody is there: move to the spool what is in memory."""
         for entry in self.kept:
             self._to_spool(entry)
-        self.list_calls()
-
-    def list_calls(self) -> None:
-        """Write down which calls what is in the spool belongs to; see `rpc_magic.wire.spooled`."""
-        calls = self.calls.all()
-        if calls:
-            self._spool.note(self.calls.base, messages.encode(messages.CallList(calls)))
 
     def settle(self) -> None:
         """Let nothing that is kept refer to what user code may change."""
@@ -246,5 +236,5 @@ class Backlog:
     def _release(self, unused: Sequence[Said]) -> None:
         for said in unused:
             assert isinstance(said, Entry)
-            if said.place is not None and self._spool.release():
-                self.list_calls()  # it has gone with the rest
+            if said.place is not None:
+                self._spool.release()

@@ -56,7 +56,6 @@ class Keeper:
         self._is_ending = False
         self._station: Station | None = None
         self._deaths: deque[internal.Exited] = deque(maxlen=_REMEMBERED)
-        self._spools: dict[bytes, int] = {}  # of those, the descriptors of what they have left
         self._watch(supervisor.fileno(), self._hear_supervisor)
         if watch_pid:
             try:
@@ -128,8 +127,6 @@ class Keeper:
             case internal.Remember(ticket, facts):
                 if ticket in self._workers:
                     self._workers[ticket].facts = facts
-            case internal.Forget(ticket):
-                self._forget(ticket)
 
     def _settle(self, path: str, url: str) -> None:
         """Wait at `path` for a supervisor that comes later."""
@@ -163,7 +160,7 @@ class Keeper:
             living = internal.Living(worker.ticket, worker.pid, worker.facts)
             self._say(living, (worker.link_fd, worker.page_fd))
         for death in self._deaths:
-            self._say(death, self._spools_of(death.ticket))
+            self._say(death)
         assert self._station is not None
         self._say(internal.Adopted(os.getpid(), self._station.url))
 
@@ -197,22 +194,9 @@ class Keeper:
 
     def _worker_exited(self, worker: KeptWorker, ends: WorkerEnds) -> None:
         del self._workers[worker.ticket]
-        exited = internal.Exited(worker.ticket, worker.pid, ends.cause, ends.last_words, worker.facts)
-        if ends.spool >= 0:
-            self._spools[worker.ticket] = ends.spool
-        if len(self._deaths) == self._deaths.maxlen:
-            self._forget(self._deaths[0].ticket)
+        exited = internal.Exited(worker.ticket, worker.pid, ends.cause, ends.last_words)
+        self._say(exited)
         self._deaths.append(exited)
-        self._say(exited, self._spools_of(worker.ticket))
-
-    def _spools_of(self, ticket: bytes) -> tuple[int, ...]:
-        return (self._spools[ticket],) if ticket in self._spools else ()
-
-    def _forget(self, ticket: bytes) -> None:
-        """Let go of what a worker has left."""
-        spool = self._spools.pop(ticket, None)
-        if spool is not None:
-            os.close(spool)
 
     def _close_in_child(self) -> None:
         """In a fresh child: let go of everything that is the keeper's."""
@@ -223,7 +207,6 @@ class Keeper:
             self._supervisor.close()
         for worker in self._workers.values():
             worker.close()
-        close_all(list(self._spools.values()))
 
 
 def main() -> int:

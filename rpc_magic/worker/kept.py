@@ -31,14 +31,10 @@ _ROUNDS = 16  # of killing what a worker left behind, while it forks on
 
 
 class WorkerEnds(NamedTuple):
-    """How a worker ended: `cause` as "killed by SIGSEGV", and the end of its standard error.
-
-    `spool` is the descriptor of its spool file, which is the caller's from then on; -1 for none.
-    """
+    """How a worker ended: `cause` as "killed by SIGSEGV", and the end of its standard error."""
 
     cause: str
     last_words: str
-    spool: int = -1
 
 
 class KeptWorker:
@@ -82,7 +78,6 @@ class KeptWorker:
         self._pending_bytes = 0
         self._dropped = {1: 0, 2: 0}
         self._last_words = b""
-        self._spool = -1
         self._kill_at = float("inf")
         self._for_memory = ""
         self._pidfd = os.pidfd_open(pid)
@@ -159,8 +154,6 @@ class KeptWorker:
         close_all([self.link_fd, self.page_fd, self._pidfd, *self._pipes])
         if self._own is not None:
             self._own.close()
-        if self._spool >= 0:
-            os.close(self._spool)
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -239,9 +232,6 @@ class KeptWorker:
             return
         if received is not None:
             message, descriptors = received
-            if isinstance(message, internal.Spooling):
-                self._take_spool(descriptors)
-                return
             close_all(descriptors)
             if isinstance(message, internal.SyncOutput):
                 for pipe in list(self._pipes):
@@ -250,11 +240,6 @@ class KeptWorker:
             elif isinstance(message, internal.ForkEngine):
                 self._fork_engine(message.count)
         self._send_pending()
-
-    def _take_spool(self, descriptors: list[int]) -> None:
-        if self._spool < 0 and len(descriptors) == 1:
-            self._spool = descriptors.pop()
-        close_all(descriptors)
 
     def _fork_engine(self, count: int) -> None:
         """Fork the processes of the session's engine; their output is the session's."""
@@ -302,24 +287,13 @@ class KeptWorker:
         for pipe in self._pipes:
             self._selector.unregister(pipe)
         self._selector.unregister(self._pidfd)
-        spool = self._last_spool()
         self._lose_own()
         self.close()
         self._pipes.clear()
         shutil.rmtree(self._template.modules_folder(self.ticket), ignore_errors=True)
+        self._template.spool_file(self.ticket).unlink(missing_ok=True)
         words = self._last_words.decode(errors="replace").strip()
-        self.on_exit(
-            self, WorkerEnds("it was ended" if self.is_ending else self._cause(status), words, spool)
-        )
-
-    def _last_spool(self) -> int:
-        """Return the spool of a worker that has died by itself, when there is something in it; else -1."""
-        while self._own is not None and self._own.wait(0):
-            self._hear()
-        if self.is_ending or self._spool < 0 or not os.fstat(self._spool).st_size:
-            return -1
-        spool, self._spool = self._spool, -1
-        return spool
+        self.on_exit(self, WorkerEnds("it was ended" if self.is_ending else self._cause(status), words))
 
     def _cause(self, status: int) -> str:
         was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL

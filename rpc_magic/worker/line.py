@@ -29,7 +29,6 @@ from rpc_magic.wire.transfers import Step
 from rpc_magic.worker.backlog import Backlog
 from rpc_magic.worker.cutting import encode_fitting
 from rpc_magic.worker.datachannel import Chunks, DataChannel
-from rpc_magic.worker.inheriting import inherit
 from rpc_magic.worker.leftcalls import CALLS
 from rpc_magic.worker.spool import Spool
 
@@ -299,11 +298,6 @@ class Line:
         """Take in what `ended` has given in an earlier session."""
         with self._lock:
             self._backlog.readmit(label, said)
-
-    def inherit(self, spool: int, death: tuple[messages.Failed, Sequence[Buffer]]) -> None:
-        """Take over the calls of a session that has died; see `rpc_magic.worker.inheriting.inherit`."""
-        with self._lock:
-            inherit(self._backlog, spool, death)
 
     def settle(self) -> None:
         """Before user code runs: let nothing that is kept refer to what it may change."""

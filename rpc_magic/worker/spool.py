@@ -1,16 +1,13 @@
 """A session's spool: a file of frames, in which what the client has not received waits for it.
 
-The file has mode 0600, is made in a private folder when first something is written, and has no name from then on: it is
-gone with the last process that holds it, however that ends. The keeper holds it too, for the time after the session's
-death (`rpc_magic.wire.spooled`). It grows at its end and is emptied when nothing in it is wanted any more, which is
-soon after the client is back.
+The file has mode 0600 in a private folder and is made when first something is written. It grows at its end and is
+emptied when nothing in it is wanted any more, which is soon after the client is back.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,14 +32,13 @@ class Spool:
     Args:
         path: of the file.
         limit: bytes over which output is not taken; what ends a call always is.
-        on_open: is given the file's descriptor before anything is written.
 
     Attributes:
         trouble: why the file could not be written the last time, empty when it could.
     """
 
-    def __init__(self, path: Path, limit: int, on_open: Callable[[int], None] = lambda _: None) -> None:
-        self._path, self._limit, self._on_open = path, limit, on_open
+    def __init__(self, path: Path, limit: int) -> None:
+        self._path, self._limit = path, limit
         self._file = -1
         self._end = 0
         self._wanted = 0  # frames
@@ -56,39 +52,17 @@ class Spool:
         place = Place(self._end, sum(map(len, pieces)))
         if is_output and self._end + place.size > self._limit:
             return None
-        if not self._append(pieces):
-            return None
+        try:
+            if self._file < 0:
+                flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+                self._file = os.open(self._path, flags, 0o600)
+            self._write(pieces, place.start)
+        except OSError as error:
+            self.trouble = error.strerror or str(error)
+            return None  # what was written of it is written over by the next one
         self._end += place.size
         self._wanted += 1
         return place
-
-    def note(self, call: int, message: bytes) -> None:
-        """Append what nobody in the session will read: it is for those who come after it. See `write` for the rest."""
-        if not self._wanted:
-            self._empty()
-        pieces = [memoryview(piece).cast("B") for piece in encode_frame(call, 0, 0, message)]
-        size = sum(map(len, pieces))
-        if self._append(pieces):
-            self._end += size
-
-    def _append(self, pieces: list[memoryview]) -> bool:
-        try:
-            if self._file < 0:
-                self._open()
-            self._write(pieces, self._end)
-        except OSError as error:
-            self.trouble = error.strerror or str(error)
-            with contextlib.suppress(OSError):
-                if self._file >= 0:
-                    os.ftruncate(self._file, self._end)  # nothing is half there
-            return False
-        return True
-
-    def _open(self) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        self._file = os.open(self._path, flags, 0o600)
-        self._path.unlink()
-        self._on_open(self._file)
 
     def _write(self, pieces: list[memoryview], at: int) -> None:
         while pieces:
@@ -116,14 +90,9 @@ class Spool:
             frames = reader.filled(count)
         return frames[0]
 
-    def release(self) -> bool:
-        """One frame is no longer wanted; with the last one the file is emptied. Tell whether it was."""
+    def release(self) -> None:
+        """One frame is no longer wanted; the file is emptied with the last one."""
         self._wanted -= 1
         if not self._wanted:
-            self._empty()
-        return not self._wanted
-
-    def _empty(self) -> None:
-        self._end = 0
-        if self._file >= 0:
+            self._end = 0
             os.ftruncate(self._file, 0)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rpc_magic import serial
-from rpc_magic.errors import ProtocolError, SessionDiedError
+from rpc_magic.errors import ProtocolError
 from rpc_magic.settings import WorkerSettings
 from rpc_magic.transport import PacketSocket
 from rpc_magic.wire import internal, messages
@@ -43,7 +43,6 @@ from rpc_magic.worker.session import Answer, Session
 from rpc_magic.worker.shell import make_shell
 from rpc_magic.worker.spool import Spool
 from rpc_magic.worker.statuspage import StatusPage
-from rpc_magic.worker.tracebacks import error_record
 from rpc_magic.worker.waiting import CANCELLED, Waiting
 
 __all__ = ["Worker", "run_worker"]
@@ -90,7 +89,6 @@ class Worker:
         spool: Path,
     ) -> None:
         self._page = page
-        self._name = request.session
         self._loop = asyncio.new_event_loop()
         self._context = contextvars.copy_context()  # what a call sets in it, the next one finds
         settings = WorkerSettings(message=request.payload, calls=request.calls, spool=request.output)
@@ -102,9 +100,9 @@ class Worker:
         self._runs = itertools.count(1)
         self._running = self._current = 0
         gate = self._gate = InterruptGate()
-        # The keeper holds the spool too: it outlives this process.
-        spooling = Spool(spool, settings.spool, lambda fd: own.send(internal.Spooling(), [fd]))
-        self._line = Line(spooling, Chunks(settings), settings, self._release, lambda: gate.kept)
+        self._line = Line(
+            Spool(spool, settings.spool), Chunks(settings), settings, self._release, lambda: gate.kept
+        )
         self._gate.is_wanted = page.is_interrupt_wanted
         self._prompts = Prompts(self._line.send)
         self._outputs = Outputs(self._line.send, self._prompts.ask)
@@ -165,12 +163,6 @@ class Worker:
             self._modules.note_new_client()
             self._questions.note_new_client()
         self._loop.call_soon_threadsafe(self._switch, self._line.channel)
-
-    def inherit(self, spool: int, cause: str, last_words: str) -> None:
-        """Helper thread, before any client is there: take over what a session of this name has left that died."""
-        error = SessionDiedError(self._name, cause, last_words)
-        failed = messages.Failed(error_record(error))
-        self._line.inherit(spool, (failed, serial.encode_error(error, namespace=self._session.namespace)))
 
     def _switch(self, new: DataChannel | None) -> None:
         if new is not None and new is self._line.channel and not self.is_over:

@@ -20,7 +20,6 @@ TAGS = {
     3: "EndAll",
     4: "Settle",
     5: "Remember",
-    6: "Forget",
     10: "KeeperReady",
     11: "Forked",
     12: "ForkFailed",
@@ -34,13 +33,11 @@ TAGS = {
     23: "Keeping",
     24: "Finish",
     25: "Finished",
-    26: "Inherit",
     30: "Drained",
     31: "SyncOutput",
     32: "Synced",
     33: "ForkEngine",
     34: "EngineForked",
-    35: "Spooling",
 }
 
 

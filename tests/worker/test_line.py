@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -26,9 +25,9 @@ class Client:
 
     def __init__(self, folder: Path, **limits: int) -> None:
         self.settings = WorkerSettings(**limits)
-        self.opened: list[int] = []  # spools
+        self.spool = folder / "spool"
         self.line = Line(
-            Spool(folder / "spool", self.settings.spool, self.opened.append),
+            Spool(self.spool, self.settings.spool),
             Chunks(self.settings),
             self.settings,
             lambda channel: channel.close(),
@@ -101,7 +100,7 @@ def test_while_the_client_is_there(client: Client) -> None:
     client.read(5)
     assert [number for number, *_ in client.taken] == [1, 2, 3, 4, 5]
     assert not client.line._backlog.kept
-    assert not client.opened
+    assert not client.spool.exists()
 
 
 def test_a_first_connection_that_never_came(client: Client) -> None:
@@ -151,7 +150,7 @@ def test_any_cuts(tmp_path_factory: pytest.TempPathFactory, steps: list[str]) ->
         client.connect()
     client.read(said)
     assert [number for number, *_ in client.taken] == list(range(1, said + 1))
-    assert all(os.fstat(spool).st_size == 0 for spool in client.opened)
+    assert client.spool.stat().st_size == 0 if client.spool.exists() else True
     client.close()
 
 

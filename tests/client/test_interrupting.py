@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import textwrap
 import threading
 import time
 
@@ -267,9 +268,10 @@ def test_stop_reaches_whatever_waits(fresh, tmp_path, kind):
     """Python code and everything that sleeps is interrupted, with the remote line; its variables are intact."""
     begun = tmp_path / "begun"
     fresh.exchange.ask = lambda message, reply: None  # nobody answers
-    cell = f"kept = 1\nimport pathlib, time; pathlib.Path({str(begun)!r}).touch()\n{SLEEPS[kind]}"
+    # One statement: between two of them there is no line of the cell's.
+    body = f"import pathlib, time; pathlib.Path({str(begun)!r}).touch()\n{SLEEPS[kind]}"
     with WhenBegun(begun), pytest.raises(KeyboardInterrupt) as caught:
-        fresh.run(cell)
+        fresh.run(f"kept = 1\nif kept:\n{textwrap.indent(body, '    ')}")
     assert "Remote cell In[1], line" in "".join(caught.value.__notes__)
     assert fresh.pull("kept") == 1
 

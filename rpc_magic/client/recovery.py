@@ -56,7 +56,6 @@ class Recovery:
     Args:
         attachment: what comes back.
         settings: its times.
-
     """
 
     def __init__(self, attachment: Attachment, settings: ClientSettings) -> None:

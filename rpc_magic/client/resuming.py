@@ -29,7 +29,6 @@ from rpc_magic.wire.transfers import Transfers
 
 __all__ = ["ResumableLink"]
 
-_ACKNOWLEDGE = messages.encode(messages.Acknowledge())
 _OWED = 1 << 18
 """Bytes received after which they are acknowledged, so that the other side need not hold them any longer."""
 
@@ -173,7 +172,7 @@ class ResumableLink(ABC):
         frames = self._frames
         if frames.bytes_received - self._owed_from > owed and self.is_up:
             self._owed_from = frames.bytes_received
-            self._send_unnumbered(0, _ACKNOWLEDGE)
+            self._send_unnumbered(0, messages.ACKNOWLEDGE)
 
     def _send_unnumbered(self, call: int, encoded: bytes) -> None:
         frames = self._frames

@@ -22,9 +22,7 @@ class Stops:
     def __init__(self, links: Links) -> None:
         self._links = links
         self._calls: frozenset[int] = frozenset()
-        self._is_for_any = (
-            False  # nothing of ours was under way: meant for what an earlier client has left there
-        )
+        self._is_for_any = False  # nothing of ours was under way: meant for what an earlier client has left
 
     def note(self, call: int, *, is_cut: bool) -> None:
         """An interrupt is said for `call`, 0 for whatever runs; with `is_cut` there is no connection to say it on."""

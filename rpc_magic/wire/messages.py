@@ -83,6 +83,7 @@ from rpc_magic.wire.requests import (
 )
 
 __all__ = [
+    "ACKNOWLEDGE",
     "Acknowledge",
     "AllNamed",
     "Answer",
@@ -237,3 +238,5 @@ decode_from_engine: Callable[[bytes], Fetch | Returned | Failed | OverLimit] = d
 )
 encode_record = encode
 decode_record: Callable[[bytes], ErrorRecord] = decoder(ErrorRecord)
+ACKNOWLEDGE = encode(Acknowledge())
+"""Encoded once: it tells nothing but what the frame header has."""

@@ -19,7 +19,6 @@ from rpc_magic.wire.transfers import Step, Transfers
 
 __all__ = ["Chunks", "DataChannel"]
 
-_ACKNOWLEDGE = messages.encode(messages.Acknowledge())
 
 _LOOK_MS = 5
 """Milliseconds after which it is looked whether another thread has read the answer."""
@@ -105,7 +104,7 @@ class DataChannel(FrameSocket):
         Raises:
             OSError: the connection is gone.
         """
-        if not self.send(0, _ACKNOWLEDGE, number=0):
+        if not self.send(0, messages.ACKNOWLEDGE, number=0):
             self.flush_all()
 
     def answer(self, call: int, message: messages.AllNamed | messages.Lacking) -> None:

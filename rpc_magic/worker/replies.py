@@ -23,8 +23,6 @@ from rpc_magic.worker.cutting import encode_fitting
 
 __all__ = ["Replies"]
 
-_ACKNOWLEDGE = messages.encode(messages.Acknowledge())
-
 
 class _Kept(NamedTuple):
     number: int
@@ -103,7 +101,7 @@ class Replies:
                 with self._lock:
                     self._drop(frame.ack)
             if frame.buffers and sum(map(len, frame.buffers)) >= LARGE:
-                channel.send(0, _ACKNOWLEDGE, number=0)
+                channel.send(0, messages.ACKNOWLEDGE, number=0)
         return frames
 
     def send(self, call: int, outcome: messages.Outcome, buffers: Sequence[Buffer] = ()) -> bool:

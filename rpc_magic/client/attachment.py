@@ -265,6 +265,7 @@ class Attachment:
         """
         self._stops.note(call, is_cut=self.control.is_gone)
         self.control.say(control.Interrupt(call))
+        self.links.hurry(call)
 
     def stop_again(self) -> None:
         """The control connection is back: say what may have been lost with the earlier one."""

@@ -5,18 +5,16 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import html
-import queue
 import threading
 import time
 from collections.abc import Callable, Generator
 from typing import Any
 
+from rpc_magic.client.events import Event, Events
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.wire import messages
 
 __all__ = ["Call", "ShownCall", "Waiter"]
-
-Event = tuple[messages.Message | Exception, list[memoryview]]
 
 
 class Waiter:
@@ -33,13 +31,22 @@ class Waiter:
 
     def __init__(self) -> None:
         self.call = 0
-        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self.events = Events()
         self.end: Event | None = None
 
     @property
     def has_events(self) -> bool:
         """Something has come that has not been handled."""
-        return not self.events.empty()
+        return not self.events.is_empty
+
+    @property
+    def is_full(self) -> bool:
+        """What it shows is taken more slowly than it comes."""
+        return self.events.is_full
+
+    def hurry(self) -> None:
+        """It was stopped: what it has shown, and its caller has not taken, does not hold its end up."""
+        self.events.hurry()
 
     def output(self, message: messages.Output | messages.CommMessage, buffers: list[memoryview]) -> None:
         """I/O thread: something the call shows."""
@@ -66,7 +73,7 @@ class Call(concurrent.futures.Future[Any]):
     blocking calls on the same connection.
     """
 
-    waits = False
+    waits = is_full = False
 
     def __init__(
         self,
@@ -107,6 +114,9 @@ class Call(concurrent.futures.Future[Any]):
     def has_events(self) -> bool:
         """It has ended; what it shows is not kept."""
         return self.done()
+
+    def hurry(self) -> None:
+        """It was stopped; nothing is held for it."""
 
     @property
     def seconds(self) -> float:

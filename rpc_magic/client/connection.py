@@ -12,12 +12,13 @@ from typing import Any, Self
 from rpc_magic import serial
 from rpc_magic.client.attachment import Attachment
 from rpc_magic.client.calls import Call
+from rpc_magic.client.events import Held
 from rpc_magic.client.exchange import Exchange
 from rpc_magic.client.functions import Functions
 from rpc_magic.client.pool import Pool
 from rpc_magic.client.results import Result, ServerInfo
 from rpc_magic.client.running import Run, collect
-from rpc_magic.client.values import RemoteValue
+from rpc_magic.client.values import RemoteValue, human_size
 from rpc_magic.errors import RpcMagicError, TransferError
 from rpc_magic.wire import control, messages
 from rpc_magic.wire.handshake import Role
@@ -25,6 +26,13 @@ from rpc_magic.wire.handshake import Role
 __all__ = ["Connection"]
 
 OnOutput = Callable[[messages.Message], None]
+
+_KEPT = 256 << 20
+"""Bytes of what a cell has shown that its `Result` holds; of more, the middle is left out."""
+
+
+def _shown() -> Held:
+    return Held(_KEPT, f"a Result holds {human_size(_KEPT)} of what was shown")
 
 
 class Connection:
@@ -138,7 +146,8 @@ class Connection:
             source: Python, IPython's magics included.
             inputs: variables to set first.
             outputs: names of variables to bring back.
-            on_output: sees output as it comes; without it, streams go to ``sys.stdout`` and ``sys.stderr``.
+            on_output: sees output as it comes; without it, streams go to ``sys.stdout`` and ``sys.stderr``. A cell
+                that prints faster than this takes it is held up, until it is stopped: then the middle is left out.
             timeout: seconds after which the cell is interrupted; None for no limit.
 
         Raises:
@@ -182,18 +191,18 @@ class Connection:
         """
         buffers = self.exchange.encode_variables(inputs, carry=carry, takes_over=takes_over) if inputs else []
         link = self._attachment.link(Role.DATA)
-        shown: list[messages.Message] = []
+        shown = _shown()
 
         def show(message: messages.Message, parts: list[memoryview]) -> None:
             if keep:
-                shown.append(message)
+                shown.add((message, []))
             if on_output is not None:
                 on_output(message)
             else:
                 self.exchange.show(message, parts)
 
         end = self.exchange.run(link, request, buffers, show=show, timeout=timeout)
-        return collect(end, shown, self, self.namespace, is_plain_only=self.exchange.is_plain_only)
+        return collect(end, shown.take(), self, self.namespace, is_plain_only=self.exchange.is_plain_only)
 
     def left_calls(self) -> tuple[messages.CallInfo, ...]:
         """Return the calls of clients that have gone, which run, wait or have ended since, the oldest first."""
@@ -215,10 +224,10 @@ class Connection:
             Exception: the call's own.
         """
         link = self._attachment.link(Role.DATA)
-        shown: list[messages.Message] = []
+        shown = _shown()
 
         def show(message: messages.Message, parts: list[memoryview]) -> None:
-            shown.append(message)
+            shown.add((message, []))
             if on_output is not None:
                 on_output(message)
             else:
@@ -227,7 +236,7 @@ class Connection:
         end = self.exchange.run(link, messages.Follow(number), show=show, timeout=timeout)
         if not isinstance(end.outcome, messages.CellDone):
             return self.exchange.value(end)
-        run = collect(end, shown, self, self.namespace, is_plain_only=self.exchange.is_plain_only)
+        run = collect(end, shown.take(), self, self.namespace, is_plain_only=self.exchange.is_plain_only)
         if run.error is not None:
             raise run.error
         return run.result.value

@@ -187,6 +187,7 @@ class Exchange:
                 "a callback of a Call must not make blocking calls on the same connection: use submit()"
             )
         waiter = Waiter()
+        waiter.events.on_room = link.read_on
 
         def show_in_order(message: messages.Message, parts: list[memoryview]) -> None:
             if isinstance(message, messages.CommMessage):

@@ -161,8 +161,21 @@ class Link(ResumableLink):
     def abandon(self, call: int) -> None:
         """Take no more interest in a call; its outcome is dropped."""
         self._abandoned.add(call)
-        if self._listeners.pop(call, None) is None:
+        listener = self._listeners.pop(call, None)
+        if listener is None:
             self._abandoned.discard(call)
+        else:
+            listener.hurry()
+
+    def hurry(self, call: int) -> None:
+        """A call was stopped: what it has shown must not hold its end up; 0 means every call. Any thread."""
+        for listener in list(self._listeners.values()):
+            if call in (0, listener.call):
+                listener.hurry()
+
+    def read_on(self) -> None:
+        """A call has taken what it was shown: more is read."""
+        self._io.release(self, has_unsent=self._frames.has_unsent)
 
     # ------------------------------------------------------------ the I/O thread
 
@@ -198,10 +211,20 @@ class Link(ResumableLink):
         listener = self._listeners.get(call)
         kinds = (messages.Output, messages.CommMessage) if listener and listener.waits else messages.Output
         if listener is not None and isinstance(message, kinds):
-            listener.output(message, buffers)
+            self._show(listener, message, buffers)
         else:
             with contextlib.suppress(Exception):  # a broken sys.stdout here must not end the connection
                 self._on_stray(call, message, buffers)
+
+    def _show(
+        self, listener: Listener, message: messages.Output | messages.CommMessage, buffers: list[memoryview]
+    ) -> None:
+        """Give a call what it shows; read no more where it has enough of it."""
+        listener.output(message, buffers)
+        if (
+            self.is_session and listener.is_full
+        ):  # the session's calls run one at a time: no other one waits for this
+            self._io.hold(self, lambda: listener.is_full)
 
     def _take_transfer(self, call: int, message: messages.AllNamed | messages.Lacking) -> None:
         """Take what is said of large buffers; answer it, and go on with what waited for it."""

@@ -108,6 +108,11 @@ class Links(dict[Role, Link]):
         """Return the links that have no connection and can have another one."""
         return [(role, link) for role, link in list(self.items()) if not link.is_up and not link.is_gone]
 
+    def hurry(self, call: int) -> None:
+        """A call was stopped, or with 0 every one: see `Link.hurry`. Any thread."""
+        for link in list(self.values()):
+            link.hurry(call)
+
     def acknowledge(self) -> None:
         """Tell the other sides what has come."""
         for link in list(self.values()):

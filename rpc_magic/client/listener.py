@@ -34,11 +34,18 @@ class Listener(Protocol):
     waits: bool
 
     @property
+    def is_full(self) -> bool:
+        """What it shows is taken more slowly than it comes."""
+
+    @property
     def has_events(self) -> bool:
         """Something has come for it."""
 
     def output(self, message: messages.Output | messages.CommMessage, buffers: list[memoryview]) -> None:
         """Something the call shows."""
+
+    def hurry(self) -> None:
+        """It was stopped: what it has shown must not hold its end up. Any thread."""
 
     def finish(self, outcome: messages.Outcome, buffers: list[memoryview]) -> None:
         """The end of the call."""

@@ -15,7 +15,7 @@ class Result:
     Attributes:
         value: the value of the last expression, or None.
         outputs: the variables that `outputs` named.
-        stdout, stderr: what was printed.
+        stdout, stderr: what was printed; where all that was shown is more than 256 MiB, the middle is left out.
         display: MIME bundles that were shown, in order.
         execution_count: the session's own count.
         duration: seconds it ran there.

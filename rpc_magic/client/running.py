@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rpc_magic import serial
+from rpc_magic.client.events import Event
 from rpc_magic.client.loading import load
 from rpc_magic.client.outcomes import exception_of, value_of
 from rpc_magic.client.results import Result
@@ -51,7 +52,7 @@ class Run:
 
 def collect(
     end: End,
-    shown: list[messages.Message],
+    shown: Iterable[Event],
     connection: Connection,
     namespace: dict[str, Any],
     *,
@@ -85,17 +86,21 @@ def collect(
             done.error, exception or (), namespace, is_future=is_future, is_plain_only=is_plain_only
         )
     texts: dict[str, list[str]] = {"stdout": [], "stderr": []}
-    for message in shown:
-        if isinstance(message, messages.Stream):
-            texts.setdefault(message.name, []).append(message.text)
-        elif isinstance(message, messages.ShownError):
-            texts["stderr"].append("\n".join((*message.lines, "")))
+    display: list[dict[str, Any]] = []
+    for message, _ in shown:
+        match message:
+            case messages.Stream(name, text):
+                texts.setdefault(name, []).append(text)
+            case messages.ShownError(_, _, lines):
+                texts["stderr"].append("\n".join((*lines, "")))
+            case messages.Display(data):
+                display.append(data)
     result = Result(
         value=value,
         outputs=names,
         stdout="".join(texts["stdout"]),
         stderr="".join(texts["stderr"]),
-        display=[m.data for m in shown if isinstance(m, messages.Display)],
+        display=display,
         execution_count=done.execution_count,
         duration=done.duration,
     )

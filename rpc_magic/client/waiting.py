@@ -18,7 +18,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
-from rpc_magic.client.calls import Event, Waiter
+from rpc_magic.client.calls import Waiter
+from rpc_magic.client.events import Event
 from rpc_magic.client.interrupts import Deferred
 from rpc_magic.errors import CallTimeoutError, SessionDiedError
 from rpc_magic.wire import messages
@@ -150,8 +151,10 @@ class _LongWait:
         """Return the next event; None when the time for the next step has come first."""
         waiter = self._waiter
         wait = None if self._due is None else max(0.0, self._due - time.monotonic())
-        if waiter.end is not None and waiter.events.empty():
+        if waiter.end is not None and waiter.events.is_empty:
             return waiter.end  # Ctrl-C struck between its arrival and here
+        if wait == 0.0 and waiter.end is None:
+            return None  # whatever else has come
         try:
             return _next_event(waiter, wait, self._look)
         except queue.Empty:

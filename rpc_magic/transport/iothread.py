@@ -97,6 +97,22 @@ class IoThread:
         if channel.fileno() in self._channels:
             self._poller.watch(channel.fileno(), READ | WRITE if has_unsent else READ)
 
+    def hold(self, channel: Channel, is_due: Callable[[], bool]) -> None:
+        """Read nothing from `channel` until `release`, if that `is_due` when it is the thread's turn; from any thread.
+
+        Sending much on it ends that as well.
+        """
+
+        def job() -> None:
+            if is_due() and self._channels.get(channel.fileno()) is channel:
+                self._poller.drop(channel.fileno())
+
+        self.do(job)
+
+    def release(self, channel: Channel, *, has_unsent: bool) -> None:
+        """Read from `channel` again; from any thread."""
+        self.do(lambda: self.resume(channel, has_unsent=has_unsent))
+
     def forget(self, channel: Channel, then: Callable[[], None]) -> None:
         """Stop watching `channel`, then call `then`; from any thread."""
 

@@ -89,6 +89,72 @@ def test_a_connection_that_nobody_reads(server: Server, tmp_path: Path, how: str
         assert answer.error.type_name == "KeyboardInterrupt"
 
 
+@pytest.mark.parametrize("how", FLOODS)
+def test_a_function_that_is_slower_than_the_output(server: Server, tmp_path: Path, how: str) -> None:
+    """What `on_output` has not taken does not gather in the client; others are served, and Stop is answered."""
+    stopped = tmp_path / "stopped"
+    with unharmed(server), rpc_magic.connect(server.url) as conn:
+        begun, go_on = threading.Event(), threading.Event()
+        shown: list[str] = []
+
+        def show(message: object) -> None:
+            shown.append(getattr(message, "text", ""))
+            begun.set()
+            go_on.wait(SECONDS)
+            time.sleep(0.05)  # it stays slow
+
+        def run() -> None:
+            with pytest.raises(KeyboardInterrupt):
+                conn.run(stoppable(FLOODS[how], stopped), on_output=show)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert begun.wait(SECONDS)
+        received, quiet = conn.info().bytes_received, time.monotonic()
+        while time.monotonic() - quiet < 1:  # it comes to a halt
+            if (now := conn.info().bytes_received) > received + 10_000:  # what `info` itself asks for is less
+                received, quiet = now, time.monotonic()
+            assert received < 50_000_000
+            time.sleep(0.05)
+        with rpc_magic.connect(server.url) as other:
+            began = time.monotonic()
+            assert other.call(abs, -1) == 1
+            assert time.monotonic() - began < 1 * FACTOR
+        conn.interrupt()
+        eventually(stopped.exists, seconds=1.0 * FACTOR)
+        go_on.set()
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+        text = "".join(shown)
+        assert "left out: what takes this output is slower than what makes it" in text
+        assert text.startswith("x" * 99)
+        assert len(text) < 5_000_000
+
+
+def test_a_slow_function_gets_all_output(server: Server) -> None:
+    """A cell that prints faster than its output is taken is held up, and nothing of its output is lost."""
+    with unharmed(server), rpc_magic.connect(server.url) as conn:
+        sizes: list[int] = []
+
+        def show(message: object) -> None:
+            sizes.append(len(getattr(message, "text", "")))
+            time.sleep(0.002)
+
+        result = conn.run("for n in range(200_000): print(f'{n:99}')", on_output=show)
+        assert sum(sizes) == 200_000 * 100
+        assert result.stdout == "".join(f"{n:99}\n" for n in range(200_000))
+
+
+def test_a_stated_time_is_over_though_output_comes(server: Server) -> None:
+    """A cell that prints without end has its stated time, however slowly its output is taken."""
+    with unharmed(server), rpc_magic.connect(server.url) as conn:
+        began = time.monotonic()
+        with pytest.raises(rpc_magic.CallTimeoutError):
+            conn.run(FLOODS["print"], on_output=lambda _: time.sleep(0.1), timeout=1)
+        assert time.monotonic() - began < 5 * FACTOR
+        assert conn.call(abs, -1) == 1
+
+
 COUNTS = {
     "print": "for n in range(200_000): print(n)",
     "descriptor": "import os\nfor n in range(200_000): os.write(1, b'%d\\n' % n)",

@@ -8,6 +8,7 @@ why (`explain_missing`).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -97,6 +98,7 @@ def is_history(name: str) -> bool:
     return name in {"_", "__", "___"} or (name[:1] == "_" and name[1:].isdecimal())
 
 
+@functools.lru_cache(8)
 def names_in(text: str) -> CellNames:
     """Return the names in transformed text; nothing for text that is no Python, which fails where it runs."""
     try:

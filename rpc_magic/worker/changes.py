@@ -24,7 +24,7 @@ from rpc_magic.namespace import (
     shared_groups,
 )
 
-__all__ = ["TOGETHER", "Before", "Changes", "state_of"]
+__all__ = ["TOGETHER", "Before", "Changes", "State", "state_of"]
 
 TOGETHER = 32 << 20
 """Bytes of arrays, tables and containers in variables that share objects, up to which they are fetched together."""
@@ -75,8 +75,11 @@ def state_of(value: object, namespace: dict[str, Any]) -> bytes | None:
     return digest.digest()
 
 
-def _state_and_objects(value: object, namespace: dict[str, Any]) -> tuple[bytes | None, int]:
-    """Return the digest, and a number that stands for the objects that the value consists of."""
+State = tuple[bytes | None, int]
+"""The digest of a variable's value, and a number that stands for the objects that it consists of."""
+
+
+def _state_and_objects(value: object, namespace: dict[str, Any]) -> State:
     return state_of(value, namespace), identities_within(value)
 
 
@@ -108,14 +111,21 @@ class Before:
     Args:
         namespace: the session's.
         watch: names whose value the client holds too, and that the cell can reach.
+        told: states of variables as the client was last told, by name; kept up to date here. What a thread has changed
+            since is told with this cell's changes.
     """
 
-    def __init__(self, namespace: dict[str, Any], watch: Iterable[str]) -> None:
+    def __init__(
+        self, namespace: dict[str, Any], watch: Iterable[str], told: dict[str, State] | None = None
+    ) -> None:
         self._namespace = namespace
+        self._told: dict[str, State] = {} if told is None else told
         self._values: Mapping[str, object] = dict(namespace)
         watched = {name: namespace[name] for name in watch if name in namespace}
         self._states = {
-            n: _state_and_objects(v, namespace) for n, v in watched.items() if not _is_immutable(v)
+            name: self._told.get(name) or _state_and_objects(value, namespace)
+            for name, value in watched.items()
+            if not _is_immutable(value)
         }
         self._functions = {
             name: value
@@ -126,7 +136,9 @@ class Before:
     def changes(self, limit: int) -> Changes:
         """Return what has become of the variables; `limit` as for `mates`."""
         mutated, bound = self.mutated(), self.bound()
-        mates = self.mates(mutated, {n: v for n, v in bound.items() if n not in _OLDER_RESULTS}, limit)
+        for name in bound:
+            self._told.pop(name, None)
+        mates = self.mates(mutated, bound, limit)
         return Changes(bound, {**mutated, **mates}, mates, self.deleted())
 
     def bound(self) -> dict[str, object]:
@@ -141,10 +153,12 @@ class Before:
     def mutated(self) -> dict[str, object]:
         """Return the watched variables that are bound as before and whose value was changed in place."""
         changed = {}
-        for name, state in self._states.items():
+        for name, before in self._states.items():
             value = self._namespace.get(name)
-            is_same = name in self._namespace and value is self._values[name]
-            if is_same and (state[0] is None or _state_and_objects(value, self._namespace) != state):
+            if name not in self._namespace or value is not self._values[name]:
+                continue
+            now = self._told[name] = _state_and_objects(value, self._namespace)
+            if now[0] is None or now != before:
                 changed[name] = value
         given_attributes = {
             name: function
@@ -178,7 +192,9 @@ class Before:
         found: Mapping[str, object],
         limit: int,
     ) -> dict[str, object]:
-        changed = {**mutated, **bound, **found}
+        told = {**mutated, **bound, **found}
+        changed = {name: value for name, value in told.items() if name not in _OLDER_RESULTS}
+        del told  # each holder but those known would count as one that shares
         known = (changed, mutated, bound, found, self._namespace, self._values)
         inside = references_outside(changed.values(), [one.values() for one in known])
         if not inside.objects:

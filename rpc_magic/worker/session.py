@@ -27,7 +27,7 @@ from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.worker.celldone import answer_asked_for, answer_automatic
 from rpc_magic.worker.cells import CellResult, run_awaitable, run_cell, run_expression
-from rpc_magic.worker.changes import TOGETHER, Before
+from rpc_magic.worker.changes import TOGETHER, Before, State
 from rpc_magic.worker.interrupts import InterruptGate
 from rpc_magic.worker.modules import UserModules
 from rpc_magic.worker.shell import ZMQInteractiveShell
@@ -80,6 +80,7 @@ class Session:
         shell.advise = modules.advise
         self._settings = settings
         self._functions: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
+        self._told: dict[str, State] = {}
         self._notes = ""
         self._actions: dict[type, Callable[[Any, Sequence[Buffer]], Answer | Awaitable[Answer] | None]] = {
             messages.DefineFunction: self._define,
@@ -255,6 +256,8 @@ class Session:
         self.shell.outputs.limit(request.lines, request.size)
         for name in request.delete:
             self.namespace.pop(name, None)
+        if buffers or request.delete or not request.automatic:
+            self._told.clear()  # what comes may be part of other variables
         parent = json.loads(request.parent) if request.parent else {}
         try:
             if buffers:
@@ -262,7 +265,7 @@ class Session:
                 self.namespace.update(values)
                 self.shell.keep_results(values)
             with self.gate.user_code():
-                before = Before(self.namespace, request.watch if request.automatic else ())
+                before = Before(self.namespace, request.watch if request.automatic else (), self._told)
         except BaseException as error:  # noqa: BLE001 - a variable that cannot be loaded, or Stop; no cell was run
             return self.failure(error)
         if request.number:

@@ -5,6 +5,7 @@ Which names stand in a cell is tested in tests/namespace; here, that their value
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,3 +163,21 @@ def test_binds(shell: Any, kind: str) -> None:
     assert report.error == ("KeyError" if "raise" in cell else None), report.traceback
     assert shell.good(check).result == expected
     assert shell.good(f"%%rpc_call\nrepr(({check}))").result == repr(expected)
+
+
+def test_what_a_thread_changes_between_cells_comes_with_the_next_one(
+    notebook: Any, until: Any, tmp_path: Path
+) -> None:
+    """A remote thread that outlives its cell writes on; the next remote cell that reads the variable brings it here."""
+    go, done = tmp_path / "go", tmp_path / "done"
+    notebook.good("log = []")
+    notebook.good(
+        "%%rpc_call\nimport pathlib, threading, time\nlog.append('cell')\n"
+        f"def write(go=pathlib.Path({str(go)!r}), done=pathlib.Path({str(done)!r})):\n"
+        "    while not go.exists(): time.sleep(0.01)\n    log.append('thread')\n    done.touch()\n"
+        "threading.Thread(target=write, daemon=True).start()"
+    )
+    go.touch()
+    until(done)
+    notebook.good("%%rpc_call\nlen(log)")
+    assert notebook.good("print(log)").out == "['cell', 'thread']\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rpc_magic.worker import changes
 from rpc_magic.worker.changes import Before, state_of
 
 
@@ -44,6 +45,39 @@ def test_state_that_cannot_be_told_counts_as_changed():
     assert state_of(space["g"], space) is None
     before = Before(space, ["g"])
     assert set(before.mutated()) == {"g"}
+
+
+def test_what_only_its_variable_holds_is_looked_for_nowhere_else(monkeypatch):
+    """A cell costs nothing by what it does not mention: no variable is looked into for a share of what has no other."""
+    looked_into = []
+    monkeypatch.setattr(changes, "holds_any", lambda value, *_: looked_into.append(value))
+    space = {"other": [[1]], "grown": [1]}
+    before = Before(space, ["grown"])
+    space["new"], space["_"] = [2], [3]
+    space["__"] = space["other"]  # IPython's second last result, which is often a variable's value
+    space["grown"].append(2)
+    found = before.changes(1 << 20)
+    assert (set(found.bound), set(found.mutated), found.mates) == ({"new", "_", "__"}, {"grown"}, {})
+    assert looked_into == []
+
+
+def test_what_changed_between_cells_is_told_with_the_next_one():
+    """A thread that a cell left behind goes on: the client gets what it did when a cell reads the variable again."""
+    space, told = {"log": [], "other": [1]}, {}
+    assert Before(space, ["log"], told).changes(1 << 20).values == {}
+    space["log"].append("from a thread")
+    assert Before(space, ["log", "other"], told).changes(1 << 20).values == {"log": ["from a thread"]}
+    assert Before(space, ["log", "other"], told).changes(1 << 20).values == {}
+
+
+def test_a_variable_that_was_bound_anew_is_not_compared_with_what_it_was():
+    """The client was told the new value with the cell that bound it."""
+    space, told = {"log": []}, {}
+    Before(space, ["log"], told).changes(1 << 20)
+    before = Before(space, ["log"], told)
+    space["log"] = [1]
+    assert before.changes(1 << 20).values == {"log": [1]}
+    assert Before(space, ["log"], told).changes(1 << 20).values == {}
 
 
 @pytest.mark.parametrize("value", [{"a": [1, 2]}, {1, 2, 3}, b"x" * 100_000])

@@ -145,7 +145,7 @@ class SessionDiedError(RpcMagicError):
     Attributes:
         session: the session's name.
         cause: how it ended, as "killed by SIGSEGV".
-        last_words: the end of what it wrote to its standard error; may be empty.
+        last_words: the end of what it wrote to its standard error, and what it printed just before; may be empty.
     """
 
     def __init__(self, session: str, cause: str, last_words: str = "") -> None:

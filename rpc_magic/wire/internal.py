@@ -259,3 +259,6 @@ One word would not do: the worker may look only after the next interrupt, and si
 """
 
 PAGE_SIZE = 4096
+
+WORDS_SIZE = 4096
+"""Of each of the two areas behind the page that hold the end of what the worker has printed; its keeper reads them."""

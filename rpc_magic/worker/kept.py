@@ -19,6 +19,7 @@ from rpc_magic.errors import ProtocolError
 from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.packets import PacketSocket, close_all
 from rpc_magic.wire import internal
+from rpc_magic.worker.lastwords import LastWords
 from rpc_magic.worker.memory import MemoryLimit
 from rpc_magic.worker.statuspage import StatusPage
 from rpc_magic.worker.system import waiting_bytes
@@ -31,7 +32,7 @@ _ROUNDS = 16  # of killing what a worker left behind, while it forks on
 
 
 class WorkerEnds(NamedTuple):
-    """How a worker ended: `cause` as "killed by SIGSEGV", and the end of its standard error."""
+    """How a worker ended: `cause` as "killed by SIGSEGV", and the end of what it wrote."""
 
     cause: str
     last_words: str
@@ -70,7 +71,7 @@ class KeptWorker:
         self.facts: internal.SessionFacts | None = None
         self._pipes = {out: 1, err: 2}
         self._own: PacketSocket | None = own
-        self._page = StatusPage(self.page_fd)
+        self._page, self._printed = StatusPage(self.page_fd), LastWords(self.page_fd)
         self._engine: list[int] = []
         self.memory = MemoryLimit(settings.memory, f"rpc_magic-{pid}")
         self.memory.add(pid)
@@ -106,7 +107,7 @@ class KeptWorker:
             own, workers_own = (_owned(undo, s) for s in _packet_pair())
             page = os.memfd_create("rpc_magic-status", os.MFD_CLOEXEC)
             undo.callback(os.close, page)
-            os.ftruncate(page, internal.PAGE_SIZE)
+            os.ftruncate(page, internal.PAGE_SIZE + 2 * internal.WORDS_SIZE)
             out_read, out_write = os.pipe()
             undo.callback(close_all, [out_read, out_write])
             err_read, err_write = os.pipe()
@@ -292,7 +293,7 @@ class KeptWorker:
         self._pipes.clear()
         shutil.rmtree(self._template.modules_folder(self.ticket), ignore_errors=True)
         self._template.spool_file(self.ticket).unlink(missing_ok=True)
-        words = self._last_words.decode(errors="replace").strip()
+        words = (self._printed.read() + self._last_words).decode(errors="replace").strip()
         self.on_exit(self, WorkerEnds("it was ended" if self.is_ending else self._cause(status), words))
 
     def _cause(self, status: int) -> str:

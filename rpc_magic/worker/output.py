@@ -37,6 +37,7 @@ from rpc_magic.wire.frames import Buffer
 from rpc_magic.worker.bundles import plain_text
 from rpc_magic.worker.flood import LATEST, WINDOW, Flood
 from rpc_magic.worker.interrupts import InterruptGate
+from rpc_magic.worker.lastwords import LastWords
 from rpc_magic.worker.streams import DESCRIPTORS, RoutedStream
 
 __all__ = ["Ask", "Outputs", "Sink"]
@@ -77,15 +78,17 @@ class Outputs:
     Args:
         sink: where messages go.
         ask: how ``input()`` and ``getpass()`` are answered.
+        words: where the last of what was printed is kept for the case that this process dies.
 
     Attributes:
         gate: whose mask protects our own work on the main thread from SIGINT.
         sync: waits until what was written to the file descriptors 1 and 2 has been shown; main thread.
     """
 
-    def __init__(self, sink: Sink, ask: Ask) -> None:
+    def __init__(self, sink: Sink, ask: Ask, words: LastWords | None = None) -> None:
         self._sink = sink
         self._ask = ask
+        self._words = words or LastWords()
         self.gate = InterruptGate()
         self.sync: Callable[[], None] = lambda: None
         self._call: ContextVar[int] = ContextVar("rpc_magic_call")
@@ -157,6 +160,7 @@ class Outputs:
             os.write(DESCRIPTORS[name], text.encode("utf-8", "backslashreplace"))
             return
         self._pending.append((self._call.get(self._last), name, text))
+        self._words.add(text)
         self._size += len(text)
         if self._size >= LARGEST_BATCH:
             self.flush()
@@ -190,11 +194,13 @@ class Outputs:
             self._size = 0
             self._last_flush = time.monotonic()
             # What comes meanwhile leaves with the next flush: a printing thread cannot hold this one up.
+            mark = self._words.waiting()
             taken = [self._pending.popleft() for _ in range(len(self._pending))]
             for (call, name), run in itertools.groupby(taken, _CALL_AND_NAME):
                 text = "".join([part for _, _, part in run])
                 flood = self._floods.get(call)
                 self._show(call, name, text if flood is None else flood.take(name, text))
+            self._words.leave(mark, "".join([text for _, name, text in taken if name == "stderr"]))
             if self._floods:
                 self._release_due()
 

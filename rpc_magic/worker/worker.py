@@ -34,6 +34,7 @@ from rpc_magic.worker.descriptors import Descriptors
 from rpc_magic.worker.helper import Helper
 from rpc_magic.worker.interrupts import InterruptGate
 from rpc_magic.worker.keeping import keep_for
+from rpc_magic.worker.lastwords import LastWords
 from rpc_magic.worker.line import Line
 from rpc_magic.worker.modules import UserModules
 from rpc_magic.worker.output import Outputs
@@ -71,6 +72,7 @@ class Worker:
         link: packet socket to the supervisor.
         own: packet socket to the keeper.
         page: the status page.
+        words: the last ones, which the keeper reads.
         folder: where files that the client sends are kept.
         spool: file for what the client has not received.
 
@@ -85,10 +87,11 @@ class Worker:
         link: PacketSocket,
         own: PacketSocket,
         page: StatusPage,
+        words: LastWords,
         folder: Path,
         spool: Path,
     ) -> None:
-        self._page = page
+        self._page, self._words = page, words
         self._loop = asyncio.new_event_loop()
         self._context = contextvars.copy_context()  # what a call sets in it, the next one finds
         settings = WorkerSettings(message=request.payload, calls=request.calls, spool=request.output)
@@ -105,7 +108,7 @@ class Worker:
         )
         self._gate.is_wanted = page.is_interrupt_wanted
         self._prompts = Prompts(self._line.send)
-        self._outputs = Outputs(self._line.send, self._prompts.ask)
+        self._outputs = Outputs(self._line.send, self._prompts.ask, words)
         self._outputs.install()
         self._shell = make_shell(self._outputs, self._gate)
         self._shell.context = self._context
@@ -314,6 +317,7 @@ class Worker:
         self._gate.early = False
         self._gate.in_call = True
         self._page.begin(number)
+        self._words.begin()
         if self._page.is_stopped(number):
             self._gate.early = True
         self._helper.arm()
@@ -368,5 +372,5 @@ class Worker:
 def run_worker(request: internal.Fork, link: int, own: int, page: int, folder: Path, spool: Path) -> None:
     """Be a session's worker; returns when the loop is stopped."""
     sockets = PacketSocket.from_descriptor(link), PacketSocket.from_descriptor(own)
-    worker = Worker(request, *sockets, StatusPage(page), folder, spool)
+    worker = Worker(request, *sockets, StatusPage(page), LastWords(page), folder, spool)
     worker.run()

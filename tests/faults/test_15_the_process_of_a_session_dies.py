@@ -53,6 +53,24 @@ def test_death(server: Server, how: str) -> None:
         assert conn.call(abs, -3) == 3
 
 
+@pytest.mark.parametrize("how", CAUSES)
+def test_what_was_printed_just_before(server: Server, how: str) -> None:
+    """The last words are also those that Python code has printed and that nobody had sent yet, each once."""
+    with rpc_magic.connect(server.url) as conn:
+        conn.run("import sys\nprint('of the call before', file=sys.stderr)")
+        shown: list[object] = []
+        source = (
+            "print('step 1', flush=True)\nprint('warned', file=sys.stderr, flush=True)\n"
+            f"print('step 2')\nprint('warned again', file=sys.stderr)\ndie({how!r})"
+        )
+        conn.push(die=die)
+        with pytest.raises(errors.SessionDiedError, match=CAUSES[how]) as caught:
+            conn.run(source, on_output=shown.append)
+        assert [message.text for message in shown] == ["step 1\n", "warned\n"]
+        words = "warned\nstep 2\nwarned again\nmy last words"
+        assert caught.value.last_words.startswith(words)
+
+
 def test_death_while_the_connection_is_cut(server: Server, proxy: Proxy, tmp_path) -> None:
     """A client that was not connected then is told how the session ended when it is back."""
     with rpc_magic.connect(proxy.url, token_file=server.token_file) as conn:

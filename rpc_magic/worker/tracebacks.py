@@ -7,7 +7,6 @@ something plainer.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import traceback
 from collections.abc import Iterator
@@ -22,7 +21,15 @@ from rpc_magic.worker.bundles import plain_text
 from rpc_magic.worker.cellnames import FILE_NAME
 from rpc_magic.worker.patience import OutOfPatienceError, at_most
 
-__all__ = ["CELL_LABEL", "CELL_NUMBERS", "error_record", "hide_own_frames", "render_error", "text_of"]
+__all__ = [
+    "CELL_LABEL",
+    "CELL_NUMBERS",
+    "error_record",
+    "hide_own_frames",
+    "is_unprintable",
+    "render_error",
+    "text_of",
+]
 
 CELL_LABEL = "Remote cell"
 CELL_NUMBERS: dict[str, int] = {}
@@ -39,6 +46,9 @@ _CELL_FILE = re.compile(rf'File "({FILE_NAME.pattern})"')
 _UNPRINTABLE = "<the text of this exception could not be made>"
 _PATIENCE = 10.0
 """Seconds for each text that an exception is asked for. IPython takes some for a thousand frames on a busy machine."""
+_PATIENCE_TO_TRAVEL = 2.0
+"""Seconds for all its texts, when only that is asked: do they come."""
+_LATE = "<the text of this exception did not come in time>"
 _STOPS = (StopIteration, StopAsyncIteration)
 
 
@@ -54,13 +64,15 @@ def error_record(error: BaseException, *, shell: Any = None) -> ErrorRecord:
     """
     _quietly(hide_own_frames, error)
     message = _cut(text_of(error))
-    plain = _quietly(_plain_traceback, error) or _frames_alone(error, message)
+    plain = None if message == _LATE else _quietly(_plain_traceback, error)
+    if plain is None or plain is _LATE:
+        plain = _frames_alone(error, message)
     rendered: tuple[str, ...] = ()
     if shell is not None:
         lines = None
-        if len(message) < LARGEST_TEXT:  # IPython's colouring would take minutes on it
+        if len(message) < LARGEST_TEXT and message != _LATE:  # IPython's colouring would take minutes on it
             lines = _quietly(render_error, shell, error)
-        rendered = tuple(_cut_lines(lines or plain.splitlines()))
+        rendered = tuple(_cut_lines(plain.splitlines() if lines is None or lines is _LATE else lines))
     return ErrorRecord(
         kind=_kind_of(error),
         type_name=_name_of(error),
@@ -68,6 +80,23 @@ def error_record(error: BaseException, *, shell: Any = None) -> ErrorRecord:
         traceback=_cut(plain),
         rendered=rendered,
     )
+
+
+def is_unprintable(error: BaseException) -> bool:
+    """Tell whether the text of an exception, or of one that it came from, cannot be made.
+
+    Such a one must not reach the client, where printing it would hang or fail in the same way; its record does.
+    """
+    return _quietly(_make_texts, error, seconds=_PATIENCE_TO_TRAVEL) is not True
+
+
+def _make_texts(error: BaseException) -> bool:
+    """Have an exception, and those that it came from, make the texts that are not Python's own work."""
+    for one in relatives(error):
+        for show, own in ((str, BaseException.__str__), (repr, BaseException.__repr__)):
+            if getattr(type(one), own.__name__) is not own:
+                show(one)
+    return True
 
 
 def render_error(shell: Any, error: BaseException) -> list[str]:
@@ -189,15 +218,15 @@ def _label(match: re.Match[str]) -> str:
     return match[0] if number is None else f"{CELL_LABEL} In[{number}]"
 
 
-def _quietly(function: Any, *arguments: Any) -> Any:
-    """Call a function that user code may break; None when it raised anything, or took too long."""
-    result = None
-    with (
-        contextlib.suppress(Exception, SystemExit, GeneratorExit, KeyboardInterrupt, OutOfPatienceError),
-        at_most(_PATIENCE),
-    ):
-        result = function(*arguments)
-    return result
+def _quietly(function: Any, *arguments: Any, seconds: float = _PATIENCE) -> Any:
+    """Call a function that user code may break; None when it raised anything, `_LATE` when it took too long."""
+    try:
+        with at_most(seconds):
+            return function(*arguments)
+    except OutOfPatienceError:
+        return _LATE
+    except (Exception, SystemExit, GeneratorExit, KeyboardInterrupt):  # noqa: BLE001 - a class of the user's
+        return None
 
 
 def _cut(text: str) -> str:

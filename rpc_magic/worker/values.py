@@ -17,6 +17,7 @@ from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.worker.interrupts import InterruptGate
 from rpc_magic.worker.patience import OutOfPatienceError, at_most
+from rpc_magic.worker.tracebacks import is_unprintable
 
 __all__ = ["Answer", "Values"]
 
@@ -112,8 +113,10 @@ class Values:
         return buffers
 
     def encode_error(self, error: BaseException) -> Sequence[Buffer]:
-        """Return what is sent of an exception; nothing if it cannot travel in time, or is over the limit."""
+        """Return what is sent of an exception; nothing if it cannot travel in time, be printed, or is too large."""
         buffers: Sequence[Buffer] = ()
+        if is_unprintable(error):
+            return buffers
         with contextlib.suppress(OutOfPatienceError), at_most(_PATIENCE):
             buffers = serial.encode_error(error, namespace=self.namespace, code=self.code)
         return () if self.is_plain or self.over_limit(sum(map(len, buffers))) else buffers

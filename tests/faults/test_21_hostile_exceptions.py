@@ -35,6 +35,8 @@ RAISED = {
     "reduce exits": "raise make(__reduce__=leave, __reduce_ex__=leave)",
     "str exits": "raise make(__str__=leave, __repr__=leave)",
     "str never returns": "raise make(__str__=hang, __repr__=hang)",
+    "repr never returns": "raise make(__repr__=hang)",
+    "the cause's str never returns": "raise Other(1, two=2) from make(__str__=hang)",
     "reduce never returns": "raise make(__reduce__=hang, __reduce_ex__=hang)",
 }
 
@@ -49,6 +51,7 @@ def test_exception(server: Server, what: str) -> None:
             conn.run(RAISED[what])
         assert time.monotonic() - began < 20 * FACTOR
         record = getattr(caught.value, "__rpc_magic__", None)
+        str(caught.value), repr(caught.value)  # whoever prints it neither fails nor waits for ever
         name = (
             caught.value.type_name
             if isinstance(caught.value, errors.RemoteError)

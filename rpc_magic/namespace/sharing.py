@@ -9,6 +9,7 @@ any other array or table is an object without parts, but for the array whose mem
 from __future__ import annotations
 
 import functools
+import gc
 import types
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -43,6 +44,7 @@ _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, types.ModuleType})
 """Types whose objects are neither changed nor looked into."""
 _SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
+_CONTAINERS = frozenset({list, tuple, set, dict})
 _ONLY_LEADING = (tuple, frozenset, type, types.FunctionType, types.MethodType, types.BuiltinMethodType)
 _ARRAYS = frozenset({("numpy", "ndarray"), ("pandas", "DataFrame"), ("pandas", "Series")})
 _APART = frozenset({"rpc_magic", "logging", "enum", "threading", "asyncio"})
@@ -96,25 +98,32 @@ def identities_within(value: object) -> int:
 
 
 def holds_any(value: object, wanted: Collection[int], limit: int = _LIMIT) -> bool:
-    """Tell whether a value is, or refers to, an object with one of the ids; `limit` objects of it are looked at."""
+    """Tell whether a value is, or refers to, an object with one of the ids.
+
+    `limit` objects of it are looked at, those nearest to it first. Most are plain containers, of which the collector
+    tells the items a level at a time.
+    """
     seen: set[int] = set()
-    todo: list[Any] = [value]
-    for _ in range(limit):
-        if not todo:
-            break
-        one = todo.pop()
-        if id(one) in wanted:
+    level: list[Any] = [value]
+    while level:
+        level = level[:limit]
+        limit -= len(level)
+        ids = set(map(id, level))
+        if not ids.isdisjoint(wanted):
             return True
-        if id(one) not in seen:
-            seen.add(id(one))
-            kind = type(one)
-            if kind in (list, tuple, set):  # most objects, and most of the time
-                children: Iterable[Any] = one
-            elif kind is dict:
-                children = chain(one.values(), one)
-            else:
-                children = () if kind in PLAIN else _children(one) or ()
-            todo.extend([child for child in islice(children, limit) if type(child) not in PLAIN])
+        if not limit:
+            break
+        seen |= ids
+        small = [one for one in level if type(one) in _CONTAINERS and len(one) <= limit]
+        below = gc.get_referents(*small)
+        for one in level:
+            if type(one) not in _CONTAINERS:
+                below += islice(_children(one) or (), limit)
+            elif len(one) > limit:
+                below += islice(chain(one.values(), one) if type(one) is dict else one, limit)
+        level = list(
+            {id(one): one for one in below if type(one) not in PLAIN and id(one) not in seen}.values()
+        )
     return False
 
 

@@ -189,7 +189,11 @@ class Connection:
             takes_over: tells of a class whether the session, where it has the class, takes over its attributes.
             keep: the result holds what the cell has shown.
         """
-        buffers = self.exchange.encode_variables(inputs, carry=carry, takes_over=takes_over) if inputs else []
+        buffers = (
+            self.exchange.objects.encode_variables(inputs, carry=carry, takes_over=takes_over)
+            if inputs
+            else []
+        )
         link = self._attachment.link(Role.DATA)
         shown = _shown()
 
@@ -247,7 +251,7 @@ class Connection:
         Raises:
             TransferError: one of them cannot travel; none is set.
         """
-        self.exchange.request(messages.Push(), self.exchange.encode_variables(values))
+        self.exchange.request(messages.Push(), self.exchange.objects.encode_variables(values))
 
     def pull(self, *names: str) -> Any:
         """Fetch variables of the session: one name gives its value, several a tuple in order.
@@ -273,7 +277,7 @@ class Connection:
 
     def put(self, value: Any) -> RemoteValue:
         """Keep a value in the session; pass what is returned to any call without moving the data."""
-        kept = self.exchange.request(messages.Put(), self.exchange.encode(value, name="the value"))
+        kept = self.exchange.request(messages.Put(), self.exchange.objects.encode(value, name="the value"))
         assert isinstance(kept, RemoteValue)
         return kept
 
@@ -329,7 +333,7 @@ class Connection:
     @property
     def namespace(self) -> dict[str, Any]:
         """This program's global namespace, whose counterpart is the session's."""
-        return self.exchange.namespace
+        return self.exchange.objects.namespace
 
     def interrupt(self) -> None:
         """Interrupt what runs in the session; its caller gets KeyboardInterrupt. Nothing happens when it is idle."""

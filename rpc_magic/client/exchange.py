@@ -1,4 +1,4 @@
-"""Requests on a connection's links: objects are encoded, functions made known, outcomes turned into values.
+"""Requests on a connection's links: functions are made known, calls started and waited for, outcomes become values.
 
 This is the part of a `Connection` that knows how a call travels; the connection itself is what users hold.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import queue
 import sys
 import time
@@ -21,11 +20,12 @@ from rpc_magic.client.calls import Call, ShownCall, Waiter
 from rpc_magic.client.link import Link
 from rpc_magic.client.listener import Transfer
 from rpc_magic.client.loading import load
+from rpc_magic.client.objects import Objects
 from rpc_magic.client.outcomes import exception_of, value_of
 from rpc_magic.client.showing import answer_prompt, show_plainly
 from rpc_magic.client.values import RemoteValue
 from rpc_magic.client.waiting import End, Hooks, wait_for
-from rpc_magic.errors import ConnectionLostError, RpcMagicError, TransferError, UnknownFunctionError
+from rpc_magic.errors import ConnectionLostError, RpcMagicError, UnknownFunctionError
 from rpc_magic.settings import ClientSettings
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
@@ -52,6 +52,7 @@ class Exchange:
         remote_value: makes what stands here for a value that stays there.
 
     Attributes:
+        objects: encodes what is sent.
         show: takes what calls show while they are waited for.
         ask: takes a call's prompts.
         place: where it is set, makes what shows the output of a call that starts now while nobody waits for it: of one
@@ -69,6 +70,7 @@ class Exchange:
     ) -> None:
         self._attachment, self._remote_value = attachment, remote_value
         self.is_plain_only = is_plain_only
+        self.objects = Objects(attachment)
         self._modules: set[str] = set()  # that functions refer to
         self._digests = serial.FunctionDigests(code=attachment.code, modules=self._modules)
         self.show: Show = lambda message, _: show_plainly(message)
@@ -78,11 +80,6 @@ class Exchange:
         self._links = attachment.links
         self._links.on_stray = self._show_stray
         self.watch: Callable[[Transfer | None], None] | None = None
-
-    @property
-    def namespace(self) -> dict[str, Any]:
-        """This program's global namespace, whose counterpart is the session's."""
-        return sys.modules["__main__"].__dict__
 
     # ------------------------------------------------------------ functions
 
@@ -133,7 +130,7 @@ class Exchange:
             lambda number: self.stop(link, number),
         )
         request = messages.CallFunction(digest, show=True)
-        link.start(call, request, self.encode_arguments(f, (), kwargs) if kwargs else (), wait=True)
+        link.start(call, request, self.objects.encode_arguments(f, (), kwargs) if kwargs else (), wait=True)
         return call
 
     def _link_for(self, f: Callable[..., Any] | str) -> Link:
@@ -152,20 +149,20 @@ class Exchange:
             code = self._attachment.code
             encode = serial.encode_plain if is_plain else functools.partial(serial.encode, code=code)
             request: messages.Message = messages.CallExposed(f, is_plain, self.is_plain_only)
-            return request, self.encode_arguments(f, args, kwargs, encode)
+            return request, self.objects.encode_arguments(f, args, kwargs, encode)
         request = messages.CallFunction(self.define(link, f))
-        return request, self.encode_arguments(f, args, kwargs) if args or kwargs else ()
+        return request, self.objects.encode_arguments(f, args, kwargs) if args or kwargs else ()
 
     def define(self, link: Link, f: Callable[..., Any]) -> bytes:
         """Make sure that the other side of `link` knows a function in its present state; return its name there."""
         if not callable(f):
             raise TypeError(f"what is called must be a function, not {type(f).__name__}")
-        digest, encoded = self._digests.digest(f, self.namespace)
+        digest, encoded = self._digests.digest(f, self.objects.namespace)
         self._links.libraries.note(self._modules)
         if digest not in link.known:
             if encoded is None:
                 name = getattr(f, "__name__", "the function")
-                encoded = self.encode(f, name=name)
+                encoded = self.objects.encode(f, name=name)
             link.send(0, messages.DefineFunction(digest), encoded)
             link.known.add(digest)
         return digest
@@ -286,76 +283,22 @@ class Exchange:
         """Return the value that an outcome holds, or raise what it says; `what` it is, for messages."""
         outcome, buffers = end
         if isinstance(outcome, messages.Returned) and not outcome.plain and not self.is_plain_only:
-            return load(buffers, self.namespace, what) if buffers else None
+            return load(buffers, self.objects.namespace, what) if buffers else None
         if isinstance(outcome, messages.Kept):
             return self._remote_value(outcome.info)
         if isinstance(outcome, messages.Failed):
             raise exception_of(
-                outcome.error, buffers, self.namespace, is_future=is_future, is_plain_only=self.is_plain_only
+                outcome.error,
+                buffers,
+                self.objects.namespace,
+                is_future=is_future,
+                is_plain_only=self.is_plain_only,
             )
         if isinstance(outcome, messages.NeedFunction):
             raise ConnectionLostError(self._attachment.url, "the session forgot a function; call again")
-        return value_of(outcome, buffers, self.namespace, is_plain_only=self.is_plain_only)
+        return value_of(outcome, buffers, self.objects.namespace, is_plain_only=self.is_plain_only)
 
-    # ------------------------------------------------------------ objects
-
-    def encode(
-        self,
-        value: object,
-        *,
-        carry: bool = True,
-        name: str = "",
-        takes_over: serial.TakesOver = serial.by_origin,
-    ) -> list[Buffer]:
-        """Encode an object for the session; see `rpc_magic.serial.encode`."""
-        code = self._attachment.code
-        modules: set[str] = set()
-        try:
-            buffers = serial.encode(
-                value,
-                namespace=self.namespace,
-                carry=carry,
-                name=name,
-                code=code,
-                modules=modules,
-                takes_over=takes_over,
-            )
-        except TransferError as error:
-            if not error.reason.startswith("cannot pickle"):
-                raise
-            reason = f"{error.reason}; make it there, or send what it is made of"
-            raise TransferError(error.path, error.type_name, reason) from error.__cause__
-        self._links.libraries.note(modules)
-        return buffers
-
-    def encode_arguments(
-        self,
-        f: Callable[..., Any] | str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        encode: Callable[..., list[Buffer]] | None = None,
-    ) -> list[Buffer]:
-        """Encode the arguments of `f` together; name the parameter of the one that cannot travel."""
-        encode = encode or self.encode
-        try:
-            return encode((args, kwargs))
-        except TransferError as error:
-            unnamed = error
-        for name, value in _named_arguments(f, args, kwargs).items():
-            encode(value, name=name)
-        raise unnamed
-
-    def encode_variables(
-        self, values: dict[str, Any], *, carry: bool = True, takes_over: serial.TakesOver = serial.by_origin
-    ) -> list[Buffer]:
-        """Encode variables together, so that what they share stays shared; name the one that cannot travel."""
-        try:
-            return self.encode(values, carry=carry, takes_over=takes_over)
-        except TransferError as error:
-            unnamed = error
-        for name, value in values.items():
-            self.encode(value, carry=carry, name=name)
-        raise unnamed
+    # ------------------------------------------------------------ interrupts
 
     def stop(self, link: Link, number: int) -> None:
         """End a call: take it out of the queue there, or interrupt it when it runs."""
@@ -400,13 +343,3 @@ class Exchange:
         else:
             self._note_place(number, show)
             show(message, buffers)
-
-
-def _named_arguments(
-    f: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[str, Any]:
-    """Return arguments by the names of their parameters, as far as these are known."""
-    if not isinstance(f, str):
-        with contextlib.suppress(TypeError, ValueError):  # it has no signature, or they do not fit it
-            return dict(inspect.signature(f).bind(*args, **kwargs).arguments)
-    return {"args": args, "kwargs": kwargs}

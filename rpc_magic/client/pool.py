@@ -107,10 +107,10 @@ class Pool(concurrent.futures.Executor):
 
         call = Call(getattr(fn, "__name__", repr(fn)), end, lambda *_: None, stop)
         try:
-            buffers = connection.exchange.encode(items)
+            buffers = connection.exchange.objects.encode(items)
         except TransferError:
             for args, kwargs in items:
-                connection.exchange.encode_arguments(fn, args, kwargs)  # to name the one
+                connection.exchange.objects.encode_arguments(fn, args, kwargs)  # to name the one
             raise
         link.start(call, messages.MapTask(digest, is_plain), buffers, wait=True)
         return call

@@ -140,7 +140,7 @@ class Background:
         namespace = runner.shell.user_ns
         exchange = connection.exchange
         buffers = (
-            exchange.encode_variables(plan.inputs, carry=plan.carry, takes_over=plan.takes_over)
+            exchange.objects.encode_variables(plan.inputs, carry=plan.carry, takes_over=plan.takes_over)
             if plan.inputs
             else []
         )

@@ -59,6 +59,7 @@ class ResumableLink(ABC):
         store: ChunkStore | None,
     ) -> None:
         self._store = store
+        self._transfers: Transfers | None = None
         self._saved = [0, 0, 0]  # bytes sent, received and saved by earlier connections
         self._number = 0
         self._sent: deque[Entry] = deque()  # and not acknowledged
@@ -84,7 +85,10 @@ class ResumableLink(ABC):
 
     def _open(self, sock: socket.socket, last_seq: int, *, is_far: bool) -> None:
         limits = WireLimits()
+        earlier = self._transfers
         self._transfers = Transfers(self._store, limits.payload) if self._store is not None else None
+        if earlier is not None and self._transfers is not None:
+            self._transfers.follow(earlier)
         self._frames = FrameSocket(sock, limits, self._transfers, last_seq)
         self._outbox = Outbox(self._frames, self._transfers, is_far=is_far)
         self._leader = Leader(sock)

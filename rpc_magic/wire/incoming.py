@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from rpc_magic.errors import ProtocolError
 from rpc_magic.wire import messages
-from rpc_magic.wire.chunks import CHUNK, CHUNKS_A_CHUNK, DIGEST_SIZE, LARGE, Chunk
+from rpc_magic.wire.chunks import CHUNK, CHUNKS_A_CHUNK, DIGEST_SIZE, LARGE, Chunk, digest_of
 from rpc_magic.wire.memory import allocate
 from rpc_magic.wire.packing import unpack_into
 from rpc_magic.wire.store import ChunkStore, Source
@@ -210,6 +210,18 @@ class Incoming:
             chunks += right
         self._memories.finish()
         return result, chunks
+
+    def salvage(self) -> list[memoryview]:
+        """The connection broke: have the chunks that came found again; return memory in which they may lie.
+
+        That the last of them are not what their digests say may not have been told any more, hence the check.
+        """
+        found: list[memoryview] = []
+        for memory, chunks in [(b.memory, b.chunks) for b in self._buffers.values() if b.memory is not None]:
+            here = [c for c in chunks if digest_of(memory.view[c.start : c.start + c.size]) == c.digest]
+            found.append(memory.finish(here, self._store))
+        self._memories.finish()
+        return found
 
     def _check(self, message: messages.Parts) -> _Buffer:
         """Check a message against what is known of its buffer; make a new buffer known."""

@@ -32,6 +32,9 @@ __all__ = ["Outgoing", "Step", "Transfers"]
 _GROUP = 16
 """Chunks in one message: what is digested is still in the processor's cache when it is sent."""
 
+_LESS = 4
+"""By so much fewer are in one message after a transfer was cut: what has come of a message counts when all has."""
+
 _KNOWN = 1 << 17
 """Chunks that the other side is believed to have; the oldest are forgotten first."""
 
@@ -102,11 +105,17 @@ class Outgoing:
         self._lacking = message.chunks
         self.is_waiting = False
 
+    @property
+    def given(self) -> list[bytes]:
+        """Digests of the chunks that were handed out or named so far."""
+        every = itertools.chain.from_iterable(self._chunks.values())
+        return [chunk.digest for chunk in every if chunk.digest not in self._changed]
+
     def _go(self) -> Iterator[Step]:
         known, saved = self._transfers.known, 0
         for index, view in self._views.items():
             grid = spans(view)
-            while group := list(itertools.islice(grid, _GROUP)):
+            while group := list(itertools.islice(grid, self._transfers.group)):
                 chunks = [Chunk(start, size, digest_of(view[start : start + size])) for start, size in group]
                 named = [chunk.digest in known for chunk in chunks]
                 for number, (chunk, is_named) in enumerate(
@@ -134,6 +143,7 @@ class Outgoing:
             known.add_all(chunk.digest for chunk in unchanged)
         self._views.clear()  # whose memory it is may want to resize it
         self._rest.clear()
+        self._transfers.note_sent()
 
     def _give(self, index: int, chunks: list[Chunk], named: list[bool]) -> Iterator[Step]:
         """Give chunks of a buffer."""
@@ -176,6 +186,7 @@ class Transfers:
     Attributes:
         known: chunks that the other side is believed to have.
         saved: bytes that were named and not sent, so far.
+        group: chunks of a large buffer that are sent in one message.
     """
 
     def __init__(
@@ -183,7 +194,8 @@ class Transfers:
     ) -> None:
         self.store, self._limit, self._memories = store, limit, memories
         self.known = _Known()
-        self.saved = 0
+        self.saved, self.group = 0, _GROUP
+        self._salvaged: list[memoryview] = []  # of a transfer that was cut: its chunks are found there
         self._numbers = itertools.count(1)
         self._outgoing: Outgoing | None = None
         self._incoming: Incoming | None = None
@@ -191,6 +203,20 @@ class Transfers:
         self._ended: Frame | None = None  # the frame of the incoming transfer, while chunks are lacking
         self._call = 0
         self._last = 0
+
+    def follow(self, earlier: Transfers) -> None:
+        """Go on where an earlier connection broke, which nobody uses any more.
+
+        What has come of the transfers that were under way need not come again; what has left is believed to be there.
+        """
+        self.known = earlier.known
+        self._salvaged = earlier._salvaged
+        outgoing, incoming = earlier._outgoing, earlier._incoming
+        if outgoing is not None:
+            self.known.add_all(outgoing.given)
+            self.group = max(1, earlier.group // _LESS)
+        if incoming is not None:
+            self._salvaged = incoming.salvage()
 
     def outgoing(self, message: bytes, buffers: Sequence[Buffer]) -> Outgoing | None:
         """Begin to send a frame; None when none of its buffers is large."""
@@ -213,6 +239,10 @@ class Transfers:
             raise ProtocolError("chunks were told of that did not come")
         self._placed = parts
         return places
+
+    def note_sent(self) -> None:
+        """What was on its way has left, with all that the other side lacked."""
+        self._outgoing, self.group = None, _GROUP
 
     @property
     def incoming(self) -> tuple[int, int, int]:
@@ -274,6 +304,7 @@ class Transfers:
         if incoming.lacking:
             return None
         self._incoming = self._ended = None
+        self._salvaged = []
         buffers, chunks = incoming.complete(frame.buffers)
         self.known.add_all(chunk.digest for chunk in chunks)
         return frame._replace(buffers=buffers)

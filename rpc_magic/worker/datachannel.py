@@ -50,16 +50,19 @@ class DataChannel(FrameSocket):
     Args:
         sock: the connection.
         chunks: the session's.
-        last_seq: number of the last frame that the client has sent on an earlier connection.
+        earlier: the client's connection before, which has broken; None for none.
 
     Attributes:
+        transfers: its large buffers, both directions.
         is_far: the client is far away: what goes slowly is compressed.
     """
 
-    def __init__(self, sock: socket.socket, chunks: Chunks, last_seq: int = 0) -> None:
-        self._transfers = chunks.transfers()
+    def __init__(self, sock: socket.socket, chunks: Chunks, earlier: DataChannel | None = None) -> None:
+        self.transfers = chunks.transfers()
         self.is_far = False
-        super().__init__(sock, chunks.limits, self._transfers, last_seq)
+        if earlier is not None:
+            self.transfers.follow(earlier.transfers)
+        super().__init__(sock, chunks.limits, self.transfers, earlier.last_seq if earlier is not None else 0)
 
     def send_chunks(
         self,
@@ -69,7 +72,7 @@ class DataChannel(FrameSocket):
         send: Callable[[Step], None],
         read: Callable[[], object],
     ) -> bool:
-        """Send what ends a call when it has large buffers, in chunks, however long that takes. Main thread only.
+        """Send what ends a call when it has large buffers, in chunks, however long that takes. One thread at a time.
 
         Args:
             call: the call.
@@ -84,7 +87,7 @@ class DataChannel(FrameSocket):
         Raises:
             OSError: the connection is gone.
         """
-        outgoing = self._transfers.outgoing(encoded, buffers)
+        outgoing = self.transfers.outgoing(encoded, buffers)
         if outgoing is None:
             return False
         pace, before = Pace(is_far=self.is_far), self.bytes_sent
@@ -114,7 +117,7 @@ class DataChannel(FrameSocket):
             OSError: the connection is gone.
             ProtocolError: it does not fit to what came before.
         """
-        answer = self._transfers.answer(message)
+        answer = self.transfers.answer(message)
         if answer is not None and not self.send(call, messages.encode(answer), number=0):
             self.flush_all()
 

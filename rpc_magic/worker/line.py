@@ -26,7 +26,7 @@ from rpc_magic.wire import messages
 from rpc_magic.wire.chunks import LARGE
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.wire.transfers import Step
-from rpc_magic.worker.backlog import Backlog
+from rpc_magic.worker.backlog import Backlog, Entry
 from rpc_magic.worker.cutting import encode_fitting
 from rpc_magic.worker.datachannel import Chunks, DataChannel
 from rpc_magic.worker.leftcalls import CALLS
@@ -48,6 +48,7 @@ class Line:
         on_lost: called when a connection is found to be gone, by whoever finds it.
         is_stopped: tells whether an interrupt waits for the main thread to have sent what it shows; it does not go on
             waiting for a client that does not read then.
+        read: takes in what has come; any thread.
 
     Attributes:
         channel: the connection, while there is one.
@@ -61,7 +62,9 @@ class Line:
         settings: WorkerSettings,
         on_lost: Callable[[DataChannel], None],
         is_stopped: Callable[[], bool] = bool,
+        read: Callable[[], object] = bool,
     ) -> None:
+        self._read = read
         self._chunks, self._on_lost, self._is_stopped = chunks, on_lost, is_stopped
         self._lock = threading.Lock()
         self._backlog = Backlog(spool, settings)
@@ -88,8 +91,7 @@ class Line:
         is_known = bool(resume) and client == self._client
         # Its first connection was lost before it came here, as when the supervisor was killed: nothing of it has run.
         is_unseen = resume == 1 and client not in self._seen
-        last = self._last.last_seq if is_known and self._last is not None else 0
-        channel = DataChannel(sock, self._chunks, last)
+        channel = DataChannel(sock, self._chunks, self._last if is_known else None)
         with self._lock:
             if is_known:
                 self._backlog.resume(resume - 1)
@@ -142,11 +144,31 @@ class Line:
                     return
                 entry = backlog.rest[0]
                 encoded, buffers = backlog.content(entry)
-                is_sent = self._hand_over(channel, entry.call, encoded, buffers, 0, entry.number)
-                if backlog.rest:
+                is_large = any(len(buffer) >= LARGE for buffer in buffers)
+                is_sent = is_large or self._hand_over(channel, entry.call, encoded, buffers, 0, entry.number)
+                if backlog.rest and not is_large:
                     backlog.rest.popleft()
-            if not is_sent:
+            if is_large:
+                self._send_again(channel, entry, encoded, buffers)
+            elif not is_sent:
                 self._flush(channel)
+
+    def _send_again(
+        self, channel: DataChannel, entry: Entry, encoded: bytes, buffers: Sequence[Buffer]
+    ) -> None:
+        """Send the first of the rest in chunks: on a connection that breaks often some of them come each time."""
+
+        def send(step: Step) -> None:
+            if not channel.send(entry.call, encoded, step.buffers, step.transfer, entry.number):
+                channel.flush_all()
+
+        try:
+            channel.send_chunks(entry.call, encoded, buffers, send, self._read)
+        except (OSError, ValueError):
+            self.lose(channel)
+        with self._lock:
+            if self.channel is channel and self._backlog.rest:
+                self._backlog.rest.popleft()
 
     def note_far(self, *, is_far: bool) -> None:
         """The client has said whether it is far away."""

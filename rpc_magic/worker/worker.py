@@ -104,7 +104,12 @@ class Worker:
         self._running = self._current = 0
         gate = self._gate = InterruptGate()
         self._line = Line(
-            Spool(spool, settings.spool), Chunks(settings), settings, self._release, lambda: gate.kept
+            Spool(spool, settings.spool),
+            Chunks(settings),
+            settings,
+            self._release,
+            lambda: gate.kept,
+            self._take_in,
         )
         self._gate.is_wanted = page.is_interrupt_wanted
         self._prompts = Prompts(self._line.send)

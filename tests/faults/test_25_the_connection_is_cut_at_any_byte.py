@@ -9,7 +9,7 @@ import pytest
 from checks import Server, unharmed
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from live import eventually
+from live import SECONDS, eventually
 from proxy import Proxy
 
 import rpc_magic
@@ -85,6 +85,23 @@ def test_large_values(server: Server, proxy: Proxy) -> None:
             array[0] += 1
             proxy.schedule([(proxy.UNLIMITED, at)] * 2)
             assert (conn.call(lambda a: a * 2, array) == array * 2).all()
+
+
+def test_large_values_on_a_network_that_breaks_all_the_time(server: Server, proxy: Proxy) -> None:
+    """An array arrives, in either direction, though no connection carries a fifth of it."""
+    array = np.random.default_rng(1).random(2_000_000)
+    with connect(server, proxy) as conn:
+        for way in (0, 1):
+            limits = [proxy.UNLIMITED, proxy.UNLIMITED]
+            limits[way] = 3_000_000
+            proxy.schedule([(limits[0], limits[1])] * 1000)
+            if way == 0:
+                there = conn.submit(lambda a: float(a.sum()), array).result(SECONDS)
+                assert there == pytest.approx(float(array.sum()))
+            else:
+                back = conn.submit(lambda n: __import__("numpy").random.default_rng(2).random(n), array.size)
+                assert (back.result(SECONDS) == np.random.default_rng(2).random(array.size)).all()
+            proxy.schedule([])
 
 
 def test_arguments_that_change_after_they_were_submitted(server: Server, proxy: Proxy) -> None:

@@ -34,14 +34,22 @@ class Side:
     def __init__(self, held: int | None = None, piece: int | None = None) -> None:
         self.store = ChunkStore(1 << 30 if held is None else 0)
         blocks = Blocks(self.store, held or 0)
-        self.transfers = Transfers(
-            self.store, LIMIT, PrivateMemories if held is None else lambda: HeldMemories(blocks)
-        )
-        self.reader = FrameReader(None, self.transfers)
+        self._memories = PrivateMemories if held is None else lambda: HeldMemories(blocks)
+        self.transfers = Transfers(self.store, LIMIT, self._memories)
         self.piece = piece
+        self.bytes = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self.reader = FrameReader(None, self.transfers)
         self.sequence = 0
         self.received: list[Frame] = []
-        self.bytes = 0
+
+    def reconnect(self) -> None:
+        """Go on, on another connection."""
+        earlier, self.transfers = self.transfers, Transfers(self.store, LIMIT, self._memories)
+        self.transfers.follow(earlier)
+        self._begin()
 
     def send(self, other: Side, message: bytes, buffers: Sequence[Buffer] = (), transfer: int = 0) -> None:
         """Send a frame; the other side takes it in."""
@@ -309,3 +317,49 @@ def test_endless_frames_after_one_that_lacks_chunks() -> None:
         here.send(there, b"x" * 100)
     with pytest.raises(ProtocolError, match="too much came after"):
         here.send(there, b"x" * 5000)
+
+
+class Cut(Exception):
+    """The connection breaks."""
+
+
+@pytest.mark.parametrize("held", [None, 1 << 30])
+@pytest.mark.parametrize("every", [CHUNK + 20_000, LARGE, 5 * LARGE])
+def test_what_had_come_before_a_cut_stays(held: int | None, every: int) -> None:
+    """A connection that breaks after so many bytes brings the buffers at last, and little of them twice."""
+    here, there = Side(), Side(held)
+    content = [bytes(noise(8 * LARGE + 3, 1)), b"small", bytes(2 * LARGE), bytes(noise(LARGE, 2))]
+    came, cuts = None, 0
+    while came is None:
+        before = here.bytes
+
+        def cut(before: int = before) -> None:
+            if here.bytes - before > every:
+                raise Cut
+
+        try:
+            came = here.ship(there, content, cut)
+        except Cut:
+            cuts += 1
+            for side in (here, there):
+                side.reconnect()
+        assert cuts < 100
+    assert came == content
+    assert cuts
+    assert here.bytes < 1.5 * sum(map(len, content)) + 100_000
+
+
+def test_a_change_that_was_cut_off_is_not_believed() -> None:
+    """A chunk that changed while it was sent, and of which the cut kept that from being told, is not found again."""
+    here, there = Side(), Side(1 << 30)
+    old = noise(4 * LARGE, 1)
+    content = bytearray(old)
+    outgoing = here.transfers.outgoing(b"the frame", [content])
+    assert outgoing is not None
+    step = outgoing.next()
+    assert step is not None
+    content[5] ^= 1  # after its digest was made
+    here.send(there, *step)
+    for side in (here, there):
+        side.reconnect()
+    assert here.ship(there, [bytes(old)]) == [old]

@@ -131,10 +131,11 @@ class ConnectionLostError(RpcMagicError):
     Attributes:
         url: the server.
         detail: what is known of the cause.
+        is_taken_over: another client has the session now.
     """
 
-    def __init__(self, url: str, detail: str = "") -> None:
-        self.url, self.detail = url, detail
+    def __init__(self, url: str, detail: str = "", *, is_taken_over: bool = False) -> None:
+        self.url, self.detail, self.is_taken_over = url, detail, is_taken_over
         more = f" ({detail})" if detail else ""
         super().__init__(f"the connection to {url} was lost{more}; run %rpc_connect (or connect()) again")
 

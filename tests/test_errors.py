@@ -27,7 +27,10 @@ EXAMPLES: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
         ("h:1", "s", "ann@host, process 5", 61.2),
         {"url": "h:1", "session": "s", "holder": "ann@host, process 5", "since": 61.2},
     ),
-    "ConnectionLostError": (("h:1", "reset"), {"url": "h:1", "detail": "reset"}),
+    "ConnectionLostError": (
+        ("h:1", "reset"),
+        {"url": "h:1", "detail": "reset", "is_taken_over": False},
+    ),
     "SessionDiedError": (
         ("s", "killed by SIGSEGV", "ouch\n"),
         {"session": "s", "cause": "killed by SIGSEGV", "last_words": "ouch\n"},

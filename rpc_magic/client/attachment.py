@@ -208,8 +208,11 @@ class Attachment:
             case "ended":
                 raise SessionDiedError(self.session or "private", answer.reason, answer.last_words)
             case "taken":
-                raise ConnectionLostError(self.url, f"{answer.holder} took the session over")
+                raise self._taken_by(answer.holder)
         raise ConnectError(self.url, answer.reason)
+
+    def _taken_by(self, holder: str) -> ConnectionLostError:
+        return ConnectionLostError(self.url, f"{holder} took the session over", is_taken_over=True)
 
     # ------------------------------------------------------------ coming back after a cut
 
@@ -279,7 +282,7 @@ class Attachment:
             case control.SessionEnded(session, ticket, cause, last_words) if ticket == self.ticket:
                 self.die(SessionDiedError(session, cause, last_words))
             case control.Taken(holder):
-                self.lose(ConnectionLostError(self.url, f"{holder} took the session over"))
+                self.lose(self._taken_by(holder))
             case control.Goodbye(reason):
                 self.links.read_rest()  # what was finished before
                 self.lose(ConnectionLostError(self.url, reason))

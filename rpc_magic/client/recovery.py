@@ -185,7 +185,7 @@ class Recovery:
         is_over = time.monotonic() - self._cut_at > self._settings.reconnect_seconds
         if isinstance(error, AuthenticationError) or is_over:
             attachment.lose(ConnectionLostError(attachment.url, str(error)))
-        elif isinstance(error, ConnectionLostError) and "took the session over" in error.detail:
+        elif isinstance(error, ConnectionLostError) and error.is_taken_over:
             attachment.lose(error)
         elif attachment.is_embedded and has_ended(0.0):
             attachment.lose(ConnectionLostError(attachment.url, "the embedded server has ended"))

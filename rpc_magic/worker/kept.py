@@ -11,6 +11,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import psutil
@@ -72,7 +73,7 @@ class KeptWorker:
         self._pipes = {out: 1, err: 2}
         self._own: PacketSocket | None = own
         self._page, self._printed = StatusPage(self.page_fd), LastWords(self.page_fd)
-        self._engine: list[int] = []
+        self._engine: dict[int, int] = {}  # process ids, each with a descriptor that tells of its end
         self.memory = MemoryLimit(settings.memory, f"rpc_magic-{pid}")
         self.memory.add(pid)
         self._pending: deque[internal.Internal] = deque()
@@ -152,7 +153,7 @@ class KeptWorker:
 
     def close(self) -> None:
         """Close every descriptor of the keeper's."""
-        close_all([self.link_fd, self.page_fd, self._pidfd, *self._pipes])
+        close_all([self.link_fd, self.page_fd, self._pidfd, *self._pipes, *self._engine.values()])
         if self._own is not None:
             self._own.close()
 
@@ -245,7 +246,6 @@ class KeptWorker:
     def _fork_engine(self, count: int) -> None:
         """Fork the processes of the session's engine; their output is the session's."""
         assert self._own is not None
-        self._engine = [pid for pid in self._engine if not _has_ended(pid)]
         ours: list[int] = []
         pids: list[int] = []
         for _ in range(count):
@@ -268,12 +268,28 @@ class KeptWorker:
                 self._close_in_child()
                 self._template.become_engine(self._request, theirs)  # does not return
             theirs.close()
+            try:
+                self._engine[pid] = ended = os.pidfd_open(pid)
+            except OSError:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                mine.close()
+                break
+            self._selector.register(ended, selectors.EVENT_READ, partial(self._engine_ended, pid))
             self.memory.add(pid)
             ours.append(mine.detach())
             pids.append(pid)
-        self._engine += pids
         self._own.send(internal.EngineForked(tuple(pids)), ours)
         close_all(ours)
+
+    def _engine_ended(self, pid: int) -> None:
+        """A process of the engine has ended: leave no trace of it."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        descriptor = self._engine.pop(pid, None)
+        if descriptor is not None:
+            self._selector.unregister(descriptor)
+            os.close(descriptor)
 
     # ------------------------------------------------------------ its end
 
@@ -285,6 +301,8 @@ class KeptWorker:
         for pipe in list(self._pipes):
             while pipe in self._pipes and self._drain(pipe):
                 pass
+        for pid in list(self._engine):
+            self._engine_ended(pid)
         for pipe in self._pipes:
             self._selector.unregister(pipe)
         self._selector.unregister(self._pidfd)
@@ -324,14 +342,6 @@ class KeptWorker:
             for process in rest:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(process.pid, 0)
-
-
-def _has_ended(pid: int) -> bool:
-    """Tell whether a child has ended; it is then waited for, so that no trace of it is left."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] != 0
-    except ChildProcessError:
-        return True
 
 
 def _cause(status: int) -> str:

@@ -65,6 +65,8 @@ def test_taking(server: Server, script) -> None:
         assert "--take" in refusal
         assert second.line() == "['running']"
         thread.join(30)
+        assert isinstance(failed[0], errors.ConnectionLostError)
+        assert failed[0].is_taken_over
         assert "took the session over" in str(failed[0])
         with pytest.raises(errors.ConnectionLostError, match="process"):
             first.call(abs, 1)

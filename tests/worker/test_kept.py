@@ -81,6 +81,27 @@ def drive(tmp_path):
         one.close()
 
 
+def test_processes_of_the_engine_leave_no_trace(drive):
+    """One that has ended is waited for at once, and costs its keeper no descriptor."""
+    drive(
+        "def life(own):\n"
+        " own.send(internal.ForkEngine(3))\n"
+        " assert own.wait(10)\n"
+        " message, ends = own.receive()\n"
+        " os.write(2, b' '.join(b'%d' % pid for pid in message.pids))\n"
+        " time.sleep(60)\n",
+        "Template.become_engine = lambda self, request, sock: os._exit(0)\n"
+        "before = os.listdir('/proc/self/fd')\n"
+        "loop(lambda: worker._last_words.count(b' ') == 2)\n"
+        "pids = [int(pid) for pid in worker._last_words.split()]\n"
+        "loop(lambda: not any(os.path.exists(f'/proc/{pid}') for pid in pids))\n"
+        "loop(lambda: len(os.listdir('/proc/self/fd')) == len(before))\n"
+        "assert worker.pids == {worker.pid}\n"
+        "worker.end(now=True)\n"
+        "loop(lambda: ended)",
+    )
+
+
 @pytest.mark.parametrize(
     ("death", "cause"),
     [

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["LIMITS", "ClientSettings", "ModuleLimits", "ServerSettings", "WireLimits", "WorkerSettings"]
+__all__ = [
+    "COUNTS",
+    "LIMITS",
+    "ClientSettings",
+    "ModuleLimits",
+    "ServerSettings",
+    "WireLimits",
+    "WorkerSettings",
+]
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -101,6 +109,9 @@ class ServerSettings:
 
 LIMITS = ("message", "calls", "output", "connections", "kept")
 """Those of `ServerSettings` that ``rpc-magic serve --limit NAME=VALUE`` sets."""
+
+COUNTS = frozenset({"calls", "connections"})
+"""Those of them that are whole numbers; the others are sizes."""
 
 
 @dataclass(frozen=True, slots=True)

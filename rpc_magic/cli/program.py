@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from rpc_magic.errors import ConnectError, RpcMagicError
-from rpc_magic.settings import LIMITS
+from rpc_magic.settings import COUNTS, LIMITS
 
 __all__ = ["main"]
 
@@ -60,6 +60,7 @@ examples:
 
 
 _SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) *(?:([kmgt]?)b)?")
+_MOST = 10**9  # of what is counted; as seconds, thirty years
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
@@ -79,10 +80,27 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _threads(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"threads are counted from 1, not {text!r}")
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= _MOST:
+        raise argparse.ArgumentTypeError(f"this is a whole number from 1 on, not {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0.0 <= seconds <= _MOST:  # nan is not either
+        raise argparse.ArgumentTypeError(f"this is a number of seconds, 0 or more, not {text!r}")
+    return seconds
+
+
+def _lifetime(text: str) -> float:
+    seconds = _seconds(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"this is a number of seconds, more than 0, not {text!r}")
+    return seconds
 
 
 def _size(text: str) -> int:
@@ -98,7 +116,7 @@ def _limit(text: str) -> tuple[str, int]:
         raise argparse.ArgumentTypeError(
             f"a limit is one of {', '.join(LIMITS)}, as message=8GB, not {text!r}"
         )
-    return name, _size(value)
+    return name, (_count if name in COUNTS else _size)(value)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -162,7 +180,7 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     add(
         "--threads",
-        type=_threads,
+        type=_count,
         default=1,
         metavar="N",
         help="exposed functions that run at once (default: 1)",
@@ -190,17 +208,19 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="message (4GiB), calls (100000 that wait), output (1GiB kept for an absent client), "
         "connections (256), kept (1GiB of a session's variables, see --no-keep)",
     )
-    add("--max-sessions", type=int, default=64, metavar="N", help="sessions at once, at most (default: 64)")
+    add(
+        "--max-sessions", type=_count, default=64, metavar="N", help="sessions at once, at most (default: 64)"
+    )
     add(
         "--session-ttl",
-        type=float,
+        type=_lifetime,
         default=24 * 3600.0,
         metavar="SEC",
         help="a named session without a client ends when it was idle for so long (default: a day)",
     )
     add(
         "--stop-seconds",
-        type=float,
+        type=_seconds,
         default=5.0,
         metavar="SEC",
         help="running calls get so long when the server is told to end; told again it ends at once (default: 5)",
@@ -212,7 +232,7 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     add(
         "--orphan-ttl",
-        type=float,
+        type=_seconds,
         default=600.0,
         metavar="SEC",
         help="when the server was killed, sessions wait so long for it to be started again (default: 10 minutes)",
@@ -233,7 +253,7 @@ def _add_token(commands: argparse._SubParsersAction[_Parser]) -> None:
     add("--rotate", action="store_true", help="replace it; running servers take the new one at once")
     add(
         "--keep",
-        type=float,
+        type=_seconds,
         default=24 * 3600.0,
         metavar="SEC",
         help="how long the one before is good as well (default: a day)",

@@ -27,8 +27,6 @@ def _path(options: argparse.Namespace) -> Path:
 def run(options: argparse.Namespace) -> int:
     """Print where the token is, or the token itself when that is asked for."""
     path = _path(options)
-    if options.keep < 0:
-        raise RpcMagicError(f"--keep takes seconds, 0 or more, not {options.keep:g}")
     tokens.read_token(path)
     if options.rotate:
         try:
@@ -37,7 +35,8 @@ def run(options: argparse.Namespace) -> int:
             raise RpcMagicError(
                 f"the token in {path} cannot be replaced: {error.strerror or error}"
             ) from error
-        print(f"A new token is in {path}; the one before is good for another {options.keep:g} s.")
+        before = f"for another {options.keep:g} s" if options.keep else "no longer"
+        print(f"A new token is in {path}; the one before is good {before}.")
     elif not options.show:
         print(f"The token is in {path}; --show prints it.")
     if options.show:

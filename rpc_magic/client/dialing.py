@@ -10,6 +10,7 @@ import time
 from rpc_magic.errors import AuthenticationError, ConnectError, ProtocolError
 from rpc_magic.runtime import known
 from rpc_magic.runtime.addresses import Address, is_loopback, parse_address
+from rpc_magic.runtime.folders import socket_place
 from rpc_magic.transport.keepalive import keep_alive
 from rpc_magic.transport.pump import start_pump
 from rpc_magic.transport.tls import TlsEnd, client_context
@@ -95,7 +96,10 @@ def _explain(url: str, error: OSError | EOFError | ProtocolError) -> ConnectErro
         case TimeoutError():
             return ConnectError(url, "the server did not answer in time", _WELL)
         case EOFError() | ConnectionResetError():
-            hint = f"{_WELL} One that uses TLS is reached by the rpc:// URL that it prints."
+            way = "One that uses TLS is reached by the rpc:// URL that it prints."
+            if url.startswith("rpc://"):
+                way = "One that uses no TLS is reached on its own machine only, as localhost:PORT."
+            hint = f"{_WELL} {way}"
             return ConnectError(url, "it closed the connection", hint)
         case ProtocolError():
             return ConnectError(url, str(error), "Check the address.")
@@ -132,7 +136,7 @@ def _connect(address: Address, deadline: float) -> socket.socket:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 sock.settimeout(seconds)
-                sock.connect(address.path)
+                sock.connect(str(socket_place(address.path)))
             except BaseException:
                 sock.close()
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import sys
@@ -12,7 +13,7 @@ import platformdirs
 
 from rpc_magic.errors import RpcMagicError
 
-__all__ = ["private_folder", "runtime_folder", "socket_path", "state_folder"]
+__all__ = ["private_folder", "runtime_folder", "socket_path", "socket_place", "state_folder"]
 
 _SOCKET_PATH_MAX = 100
 """Bytes of a Unix socket's path that every system takes (sockaddr_un holds 108 on Linux, 104 elsewhere)."""
@@ -78,6 +79,25 @@ def socket_path(name: str) -> Path:
         RpcMagicError: see `private_folder`.
     """
     path = runtime_folder() / name
-    if len(os.fsencode(path)) <= _SOCKET_PATH_MAX:
-        return path
-    return private_folder(Path("/tmp", f"rpcm-{os.getuid()}")) / name
+    return _short_folder() / name if _is_too_long(path) else path
+
+
+def socket_place(path: str) -> Path:
+    """Return where the socket of this path is: there or, where no socket can have the path, in a short private folder.
+
+    Server and client find it alike: they run as one user on one machine.
+
+    Raises:
+        RpcMagicError: see `private_folder`.
+    """
+    if not _is_too_long(Path(path)):
+        return Path(path)
+    return _short_folder() / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+
+
+def _is_too_long(path: Path) -> bool:
+    return len(os.fsencode(path)) > _SOCKET_PATH_MAX
+
+
+def _short_folder() -> Path:
+    return private_folder(Path("/tmp", f"rpcm-{os.getuid()}"))

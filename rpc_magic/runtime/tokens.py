@@ -64,7 +64,8 @@ def parse_token(given: str | bytes) -> Token:
     found, size = _DIGITS.match(text), len(text)
     del given, text  # tracebacks show variables
     if not found:
-        raise RpcMagicError(f"a token has 64 hexadecimal digits; this one has {size} characters")
+        found_instead = f"{size} characters" if size != 64 else "other characters among its 64"
+        raise RpcMagicError(f"a token has 64 hexadecimal digits; this one has {found_instead}")
     return Token(bytes.fromhex(found[0]))
 
 

@@ -56,6 +56,13 @@ def find_identity(certificate: str = "", key: str = "") -> Identity:
 def _load(certificate: Path, key: Path | None) -> Identity:
     secret = key or certificate
     try:
+        if b"PRIVATE KEY-----" not in secret.read_bytes():
+            way = (
+                "name the file of the certificate's key"
+                if key
+                else "name the file that holds it, with --tls-key"
+            )
+            raise RpcMagicError(f"there is no private key in {secret}; {way}")
         if os.name == "posix" and stat.S_IMODE(secret.stat().st_mode) & 0o007:
             raise RpcMagicError(f"everyone may read the private key in {secret}; run: chmod 600 {secret}")
         pem = certificate.read_bytes()

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from rpc_magic.errors import ConnectError
 from rpc_magic.runtime.addresses import Address, is_loopback, parse_address
+from rpc_magic.runtime.folders import socket_place
 
 __all__ = ["listen", "reachable"]
 
 _BACKLOG = 512
+_ALL = "127.0.0.1, or 0.0.0.0 for other machines too"
 
 
 def listen(url: str) -> tuple[socket.socket, Address]:
@@ -38,7 +40,8 @@ def listen(url: str) -> tuple[socket.socket, Address]:
             raise ConnectError(
                 url, f"port {address.port} is taken by another program", "Use --port 0 to get a free one."
             ) from error
-        raise ConnectError(url, f"cannot listen at {address.place}: {error.strerror}") from error
+        reason = f"cannot listen at {address.place}: {error.strerror}"
+        raise ConnectError(url, reason, f"Use an address of this machine, as {_ALL}.") from error
     host, port = sock.getsockname()[:2]
     if address.scheme == "tcp" and not is_loopback(host):  # its name has come to mean another machine
         sock.close()
@@ -65,7 +68,7 @@ def reachable(address: Address) -> Address:
 
 
 def _listen_unix(address: Address) -> socket.socket:
-    path = Path(address.path)
+    path = socket_place(address.path)
     try:
         path = _private_parent(path, address) / path.name
         _remove_stale(path, address)

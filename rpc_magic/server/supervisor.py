@@ -16,6 +16,7 @@ import psutil
 from rpc_magic.errors import RpcMagicError
 from rpc_magic.runtime import keptsessions, records
 from rpc_magic.runtime.addresses import Address, parse_address
+from rpc_magic.runtime.folders import socket_place
 from rpc_magic.runtime.launch import SupervisorConfig
 from rpc_magic.runtime.processes import machine_id, python_tag, start_time, user_name
 from rpc_magic.runtime.versions import own_versions
@@ -268,7 +269,7 @@ class Supervisor:
 
     def _clean(self) -> None:
         if self.address.scheme == "unix":
-            Path(self.address.path).unlink(missing_ok=True)
+            socket_place(self.address.path).unlink(missing_ok=True)
         if self.config.is_recorded:
             records.remove(self._record)
 

@@ -211,11 +211,11 @@ class Backlog:
         if not entry.is_output:
             self._to_spool(entry)
         self._tail.append(entry)
-        self._tail_bytes += entry.size
+        self._tail_bytes += entry.size * entry.is_output  # what ends a call takes no output's place
         while self._tail_bytes > self._settings.last_output and len(self._tail) > 1:
             first = self._tail.popleft()
-            self._tail_bytes -= first.size
             if first.is_output:
+                self._tail_bytes -= first.size
                 self._mark(first)
             else:
                 self.kept.append(first)

@@ -21,25 +21,52 @@ CANCELLED = messages.Failed(
         (f"KeyboardInterrupt: {_WHY}",),
     )
 )
-_WITHOUT_ANSWER = frozenset(
-    {messages.DefineFunction, messages.Configure, messages.ModulesChanged, messages.Libraries}
-)
+_ALWAYS = frozenset({messages.Configure, messages.ModulesChanged, messages.Libraries})
+_WITHOUT_ANSWER = _ALWAYS | {messages.DefineFunction}
+_OTHERS = 1000
+"""Requests without an answer that may wait beside one for each call: few are sent."""
 
 
 class Waiting(deque[tuple[int, messages.Request, list[memoryview]]]):
-    """A queue of calls, each with its request and buffers; whoever reads adds, the main thread takes."""
+    """A queue of calls, each with its request and buffers; whoever reads adds, the main thread takes.
 
-    def refusal(self, request: messages.Request, limit: int) -> messages.OverLimit | None:
-        """Return what a request is answered that is one too many; None for one that has no answer.
+    Requests that have no answer, as a definition of a function that a call uses, are no calls and do not count as
+    such. Of the two counters each has one writer, so that none is lost between threads.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._added = self._taken = 0
+
+    def admits(self, request: messages.Request, limit: int) -> bool:
+        """Tell whether there is room for a request, which is then to be added; of calls there is for `limit`.
+
+        Where no call is admitted no function is either: the client defines it again when the session asks for it.
 
         Raises:
-            ProtocolError: there are far too many of those, too.
+            ProtocolError: there are far too many of those that have no answer.
         """
+        calls = self._added - self._taken
         if type(request) not in _WITHOUT_ANSWER:
-            return messages.OverLimit("the queue of the session", len(self) + 1, limit, "calls", "calls")
-        if len(self) >= 2 * limit:
+            self._added += calls < limit
+        elif len(self) - calls >= limit + _OTHERS:
             raise ProtocolError("more requests wait than a session takes")
-        return None
+        return calls < limit or type(request) in _ALWAYS
+
+    def refusal(self, limit: int) -> messages.OverLimit:
+        """Return what a call is answered that is not admitted."""
+        calls = self._added - self._taken
+        return messages.OverLimit("the queue of the session", calls + 1, limit, "calls", "calls")
+
+    def take(self) -> tuple[int, messages.Request, list[memoryview]]:
+        """Main thread: return what comes next.
+
+        Raises:
+            IndexError: nothing is left; another thread has taken it back just now.
+        """
+        entry = self.popleft()
+        self._taken += type(entry[1]) not in _WITHOUT_ANSWER
+        return entry
 
     def take_back(self, call: int) -> bool:
         """Take a call out of the queue; False when it is not there (any more)."""
@@ -47,5 +74,6 @@ class Waiting(deque[tuple[int, messages.Request, list[memoryview]]]):
             if entry[0] == call and not isinstance(entry[1], messages.DefineFunction):
                 with contextlib.suppress(ValueError):
                     self.remove(entry)
+                    self._added -= 1
                     return True
         return False

@@ -232,10 +232,7 @@ class Worker:
             with contextlib.suppress(OSError, ValueError):  # reading will tell; what came must be taken
                 channel.acknowledge()
         if type(request) not in _AT_ANY_TIME:
-            if len(self._queue) >= self._settings.calls and self._refuse(frame.call, request):
-                return False
-            self._queue.append((self._line.open(frame.call, request), request, frame.buffers))
-            return True
+            return self._add(frame, request)
         match request:
             case messages.InputReply():
                 self._prompts.take(self._line.calls.inside(frame.call), request)
@@ -261,12 +258,15 @@ class Worker:
                     self._line.send(self._line.calls.inside(frame.call), refused)
         return False
 
-    def _refuse(self, call: int, request: messages.Request) -> bool:
-        """The queue is full: refuse a request; False for one that has no answer, of which a few more may come."""
-        refusal = self._queue.refusal(request, self._settings.calls)
-        if refusal is not None:
-            self._line.send(self._line.open(call, request), refusal)
-        return refusal is not None
+    def _add(self, frame: Frame, request: messages.Request) -> bool:
+        """Queue a request, or refuse a call that is one too many."""
+        if self._queue.admits(request, self._settings.calls):
+            self._queue.append((self._line.open(frame.call, request), request, frame.buffers))
+            return True
+        if not isinstance(request, messages.DefineFunction):
+            call = self._line.open(frame.call, request)
+            self._line.send(call, self._queue.refusal(self._settings.calls))
+        return False
 
     def _cancel(self, call: int) -> None:
         if self._queue.take_back(call):
@@ -285,9 +285,9 @@ class Worker:
     def _run_queue(self) -> None:
         while self._queue and self._task is None:
             try:
-                call, request, buffers = self._queue.popleft()
+                call, request, buffers = self._queue.take()
             except IndexError:
-                return  # another thread has taken it back just now
+                return
             self._line.settle()
             token = self._begin(call)
             answer = self._session.handle(request, buffers)

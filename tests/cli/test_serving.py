@@ -12,6 +12,7 @@ import pytest
 
 import rpc_magic
 from rpc_magic.runtime import records
+from rpc_magic.runtime.folders import socket_place
 from rpc_magic.server.certificates import new_identity
 from rpc_magic.transport.tls import certificate_hash
 
@@ -94,6 +95,23 @@ def test_unix_socket_in_a_new_folder(serve: Callable[..., tuple], tmp_path: Path
     assert (tmp_path / "new" / "s").stat().st_mode & 0o777 == 0o600
     with rpc_magic.connect(url) as conn:
         assert conn.call(len, "abc") == 3
+
+
+def test_unix_socket_of_a_long_path(serve: Callable[..., tuple], tmp_path: Path, time_factor: float) -> None:
+    """A path that no socket can have stands for one in a short private folder; it goes with the server."""
+    long = f"{tmp_path}/{'x' * 120}/s"
+    place = socket_place(long)
+    process, url = serve("--unix", long)
+    assert url == f"unix://{long}"
+    assert place.stat().st_mode & 0o777 == 0o600
+    assert place.parent.stat().st_mode & 0o777 == 0o700
+    with rpc_magic.connect(url) as conn:
+        assert conn.call(len, "abc") == 3
+    another, _ = serve("--unix", long)
+    assert "another server listens there" in another.communicate(timeout=30 * time_factor)[1]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30 * time_factor)
+    assert not place.exists()
 
 
 def test_unix_socket_in_no_folder(serve: Callable[..., tuple], time_factor: float) -> None:

@@ -35,6 +35,24 @@ def test_calls_that_wait() -> None:
         assert conn.call(abs, -9) == 9
 
 
+def test_calls_of_new_functions_that_wait() -> None:
+    """What defines a function does not count as a call: as many wait as were promised, however many are refused."""
+    with served(limits={"calls": 5}) as url, rpc_magic.connect(url) as conn:
+        conn.call(abs, 0)
+        busy = conn.submit(time.sleep, 1.0)
+        eventually(lambda: conn.info().state == "busy")
+        calls = [conn.submit(eval(f"lambda: {n}")) for n in range(50)]
+        for call in calls[5:]:
+            with pytest.raises(errors.LimitError, match="6 calls, over the limit of 5"):
+                call.result(SECONDS)
+        assert calls[4].cancel()
+        again = conn.submit(eval("lambda: 'in its place'"))
+        assert busy.result(SECONDS) is None
+        assert [call.result(SECONDS) for call in calls[:4]] == [0, 1, 2, 3]
+        assert again.result(SECONDS) == "in its place"
+        assert conn.call(eval("lambda: 9")) == 9  # one of those that were refused
+
+
 def test_tasks_that_wait_for_the_engine() -> None:
     """The same for tasks of the engine; `map` keeps few under way and is not concerned."""
     with served(limits={"calls": 70}) as url, rpc_magic.connect(url) as conn:

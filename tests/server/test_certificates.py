@@ -76,8 +76,8 @@ def test_what_cannot_be_used(tmp_path: Path) -> None:
         ((tmp_path / "none", key), "No such file"),
         ((text, key), "cannot be used"),
         ((certificate, other), "its own key"),
-        ((certificate, text), "its own key"),
-        ((certificate,), "chmod 600"),
+        ((certificate, text), "no private key in .*; name the file of the certificate's key"),
+        ((certificate,), "no private key in .*, with --tls-key"),
     ):
         with pytest.raises(RpcMagicError, match=said) as caught:
             find_identity(*map(str, arguments))

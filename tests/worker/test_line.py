@@ -182,19 +182,19 @@ def test_the_middle_of_the_output_is_dropped(tmp_path: Path) -> None:
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
-    """Outcomes arrive though nothing can be written, and the output that was said last."""
+    """Outcomes arrive though nothing can be written, and the output that was said last, however large they are."""
     (tmp_path / "spool").symlink_to("/dev/full")
     client = Client(tmp_path, last_output=1000)
     client.connect()
     client.cut()
     for n in range(100):
         say(client, f"{n:099d}\n")
-    client.line.end(client.line.calls.inside(1), messages.Returned(), [b"the value"], lambda: None)
+    client.line.end(client.line.calls.inside(1), messages.Returned(), [b"v" * 100_000], lambda: None)
     client.connect()
     while "cannot be written there: No space left" not in client.text:
         client.read(len(client.taken) + 1, acknowledge=False)
     (outcome,) = (one for one in client.taken if isinstance(one[1], messages.Returned))
-    assert outcome[2] == [b"the value"]
+    assert outcome[2] == [b"v" * 100_000]
     assert f"{99:099d}\n" in client.text
     assert "dropped" in client.text
     client.close()

@@ -89,7 +89,8 @@ class Exchange:
         end = self.run(link, *self._call_request(link, f, args, kwargs))
         if isinstance(end.outcome, messages.NeedFunction):
             link.known.discard(end.outcome.digest)
-            return self.call(f, args, kwargs)
+            if not end.is_missed:
+                return self.call(f, args, kwargs)
         return self.value(end)
 
     def submit(self, f: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -230,7 +231,10 @@ class Exchange:
 
     def ask_session(self, message: messages.Message) -> messages.Outcome:
         """Send a request to the session; return its outcome."""
-        return self.run(self._attachment.link(Role.DATA), message).outcome
+        end = self.run(self._attachment.link(Role.DATA), message)
+        if end.is_missed:
+            raise KeyboardInterrupt
+        return end.outcome
 
     # ------------------------------------------------------------ questions at the prompt
 
@@ -280,8 +284,20 @@ class Exchange:
     # ------------------------------------------------------------ outcomes
 
     def value(self, end: End, *, is_future: bool = False, what: str = "the value") -> Any:
-        """Return the value that an outcome holds, or raise what it says; `what` it is, for messages."""
-        outcome, buffers = end
+        """Return the value that an outcome holds, or raise what it says; `what` it is, for messages.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C, which the code was too quick for.
+        """
+        if not end.is_missed:
+            return self._value(end.outcome, end.buffers, is_future, what)
+        try:
+            self._value(end.outcome, end.buffers, is_future, what)
+        except Exception as error:
+            raise KeyboardInterrupt from error
+        raise KeyboardInterrupt
+
+    def _value(self, outcome: messages.Outcome, buffers: list[memoryview], is_future: bool, what: str) -> Any:
         if isinstance(outcome, messages.Returned) and not outcome.plain and not self.is_plain_only:
             return load(buffers, self.objects.namespace, what) if buffers else None
         if isinstance(outcome, messages.Kept):

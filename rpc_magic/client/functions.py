@@ -65,6 +65,8 @@ class Functions:
             return {}
         link = connection.attachment.link(Role.FUNCTIONS)
         end = connection.exchange.run(link, messages.ListFunctions())
+        if end.is_missed:
+            raise KeyboardInterrupt
         assert isinstance(end.outcome, messages.FunctionList)
         return {info.name: RemoteFunction(connection, info) for info in end.outcome.functions}
 

@@ -80,7 +80,7 @@ def collect(
         exception, value, names = load(end.buffers, namespace, "what the cell made")
     if done.has_value and not done.value_here and done.value is not None:
         value = connection.remote_value(done.value)
-    error = None
+    error: BaseException | None = KeyboardInterrupt() if end.is_missed else None
     if done.error is not None:
         error = exception_of(
             done.error, exception or (), namespace, is_future=is_future, is_plain_only=is_plain_only

@@ -57,10 +57,11 @@ class Hooks(NamedTuple):
 
 
 class End(NamedTuple):
-    """How a call ended."""
+    """How a call ended; `is_missed`: Ctrl-C has come, and the code has not heard of it."""
 
     outcome: messages.Outcome
     buffers: list[memoryview]
+    is_missed: bool = False
 
 
 def wait_for(
@@ -81,7 +82,9 @@ def wait_for(
         look: called every tenth of a second meanwhile; None for nothing to look at.
 
     Ctrl-C interrupts the call and the wait goes on, so that the session is known to be well afterwards; see the
-    module's text for what follows when the call does not end. After `timeout` seconds the same happens by itself.
+    module's text for what follows when the call does not end. When the code ended without having heard of it, the end
+    says so: whoever has noted what the call did raises KeyboardInterrupt then, as otherwise a loop of small calls could
+    not be stopped. After `timeout` seconds the call is interrupted by itself.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, and the session was ended or does not answer.
@@ -125,7 +128,7 @@ class _LongWait:
         self._waiter, self._hooks, self._timeout, self._look = waiter, hooks, timeout, look
         self._state = "running"
         self._due = None if timeout is None else time.monotonic() + timeout
-        self._is_late = False
+        self._is_stopped = self._is_late = False
         self._is_over = False
 
     def run(self, first: Event | None, *, is_stopped: bool) -> End:
@@ -167,7 +170,7 @@ class _LongWait:
                 error = message.error
                 if error is not None and error.kind == "interrupt":
                     raise self._timed_out()
-            return End(message, buffers)
+            return End(message, buffers, self._is_stopped and not getattr(message, "heard", False))
         if isinstance(message, Exception):
             if self._state == "ending" and isinstance(message, SessionDiedError):
                 self._give_up(message)
@@ -185,6 +188,7 @@ class _LongWait:
 
     def _stop(self) -> None:
         """Ctrl-C."""
+        self._is_stopped = True
         with Deferred():
             if self._state == "ending" or (self._state == "deaf" and not self._end("it was stopped")):
                 self._give_up()

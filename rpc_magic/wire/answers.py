@@ -36,6 +36,7 @@ __all__ = [
     "Stream",
     "UnknownFunction",
     "ValueInfo",
+    "as_heard",
 ]
 
 
@@ -162,15 +163,17 @@ class Outcome(Message, frozen=True):
 
 
 class Returned(Outcome, tag=60, frozen=True):
-    """The value. Buffers: it, plain when `plain`; none for None."""
+    """The value. Buffers: it, plain when `plain`; none for None. `heard`: an interrupt was raised in the code."""
 
     plain: bool = False
+    heard: bool = False
 
 
 class Kept(Outcome, tag=61, frozen=True):
-    """The value stays in the session."""
+    """The value stays in the session. `heard` as in `Returned`."""
 
     info: ValueInfo
+    heard: bool = False
 
 
 class Failed(Outcome, tag=62, frozen=True):
@@ -199,6 +202,7 @@ class CellDone(Outcome, tag=63, frozen=True):
         notes: sentences for the user, as about variables that cannot travel.
         file: the name under which the session knows the cell's text, which its functions refer to; empty for an
             expression.
+        heard: as in `Returned`.
     """
 
     execution_count: int
@@ -213,6 +217,7 @@ class CellDone(Outcome, tag=63, frozen=True):
     mates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     file: str = ""
+    heard: bool = False
 
 
 class Missing(Outcome, tag=64, frozen=True):
@@ -291,3 +296,10 @@ class Refused(Outcome, tag=71, frozen=True):
     """The server does not do this; `reason` is a sentence that says why and what to do."""
 
     reason: str
+
+
+def as_heard(outcome: Outcome) -> Outcome:
+    """Return an outcome that says that an interrupt was raised in the call's code; one that is an error as it is."""
+    if isinstance(outcome, Returned | Kept | CellDone):
+        return msgspec.structs.replace(outcome, heard=True)
+    return outcome

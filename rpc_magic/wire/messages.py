@@ -43,6 +43,7 @@ from rpc_magic.wire.answers import (
     Stream,
     UnknownFunction,
     ValueInfo,
+    as_heard,
 )
 from rpc_magic.wire.decoding import decoder
 from rpc_magic.wire.exchanges import (
@@ -145,6 +146,7 @@ __all__ = [
     "Stream",
     "UnknownFunction",
     "ValueInfo",
+    "as_heard",
     "decode_answer",
     "decode_from_engine",
     "decode_record",

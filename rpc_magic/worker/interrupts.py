@@ -50,6 +50,7 @@ class _UserCode:
         gate = self._gate
         if gate.early:
             gate.early = False
+            gate.heard = True
             raise KeyboardInterrupt
         gate.depth += 1
 
@@ -103,6 +104,7 @@ class InterruptGate:
         in_call: a call runs; set by whoever runs calls.
         early: a SIGINT came for the call that runs, but outside its user code; the next user code of that call
             raises. Whoever begins a call clears it.
+        heard: a SIGINT was raised in the user code of the call that runs. Whoever begins a call clears it.
         dropped: how many SIGINTs came where nothing was to be interrupted.
         user_globals: the session's variables, by which frames of user code are recognised; None for none.
     """
@@ -113,7 +115,7 @@ class InterruptGate:
         self.masks = 0
         self.kept = False
         self.in_call = False
-        self.early = False
+        self.early = self.heard = False
         self.dropped = 0
         self.user_globals: dict[str, Any] | None = None
         self._user_code = _UserCode(self)
@@ -161,6 +163,7 @@ class InterruptGate:
             return
         self.kept = False
         if self.depth:
+            self.heard = True
             raise KeyboardInterrupt
         self._cancel_task()
 
@@ -181,6 +184,7 @@ class InterruptGate:
         if self.masks or (self.depth and frame is not None and frame.f_code in _EXITS):
             self.kept = True
         elif self.depth:
+            self.heard = True
             raise KeyboardInterrupt
         elif self._cancelled and self._is_user_code(frame):
             raise asyncio.CancelledError
@@ -201,7 +205,7 @@ class InterruptGate:
             self.early = self.in_call
             self.dropped += not self.in_call
             return
-        self._cancelled = True
+        self._cancelled = self.heard = True
         task.cancel()
         # A select that a signal interrupts is resumed, so the loop has to be woken to see the cancellation.
         task.get_loop().call_soon_threadsafe(_wake_up)

@@ -319,7 +319,7 @@ class Worker:
         self._current = call
         number = self._page_number()
         self._gate.install_again()
-        self._gate.early = False
+        self._gate.early = self._gate.heard = False
         self._gate.in_call = True
         self._page.begin(number)
         self._words.begin()
@@ -342,7 +342,10 @@ class Worker:
             versions = self._session.values.libraries.take()
             if versions:
                 self._line.send(call, messages.Libraries(versions))
-            self._line.end(call, *answer, self.read)
+            outcome, buffers = answer
+            if self._gate.heard:
+                outcome = messages.as_heard(outcome)
+            self._line.end(call, outcome, buffers, self.read)
 
     def resolve_for_engine(self, session: str, key: str) -> Answer:
         """Engine thread: return a value of the session for one of the engine's processes; or where a module is."""

@@ -42,6 +42,13 @@ _BRIEF_SECONDS = 1.0
 """For turning one client away, while nobody else is listened to."""
 
 
+_WHY = {
+    Verdict.BUSY: "as many clients are connected as the server takes",
+    Verdict.NO_SUCH_SESSION: "what it was for is not, or no longer, there",
+}
+"""Why one that has proved itself is refused."""
+
+
 class Admission:
     """Takes accepted connections through their handshake.
 
@@ -64,6 +71,7 @@ class Admission:
         self._tokens, self._settings, self._identity = tokens, settings, identity
         self._check, self._admit = check, admit
         self._strangers = StrangerLog()
+        self._refused = StrangerLog("a connection was refused")
         self._full = ""
         self._spare = _spare_descriptor()
         self._under_way: dict[Newcomer, asyncio.Task[None]] = {}  # in order of arrival
@@ -150,7 +158,10 @@ class Admission:
             self._strangers.note("it had a wrong token")
             return hello, Verdict.REFUSED
         newcomer.is_proved = True
-        return hello, self._check(hello)
+        verdict = self._check(hello)
+        if verdict in _WHY:
+            self._refused.note(_WHY[verdict])
+        return hello, verdict
 
 
 def _spare_descriptor() -> int:

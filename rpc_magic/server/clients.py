@@ -18,6 +18,7 @@ from rpc_magic.server.strangers import on_one_line
 from rpc_magic.settings import CONTROL_LIMITS, ServerSettings
 from rpc_magic.wire import control
 from rpc_magic.wire.frames import FrameReader, encode_frame
+from rpc_magic.wire.handshake import Role
 
 if TYPE_CHECKING:
     from rpc_magic.server.supervisor import Supervisor
@@ -76,7 +77,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             for frame in self._reader.filled(nbytes):
                 self._hear(control.decode_to_supervisor(frame.message))
         except (ProtocolError, msgspec.MsgspecError):
-            self._supervisor.broken.note("it broke the protocol")
+            self._supervisor.broken.note(Role.CONTROL)
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature

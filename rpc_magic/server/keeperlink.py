@@ -13,6 +13,7 @@ from struct import Struct
 from typing import Any
 
 from rpc_magic.errors import RpcMagicError
+from rpc_magic.server.strangers import BrokenLog
 from rpc_magic.transport.packets import PacketSocket, close_all
 from rpc_magic.wire import internal
 
@@ -45,6 +46,8 @@ class WorkerHandle:
 
     def close(self) -> None:
         """Let go of the worker; it lives on if it lives."""
+        if self.link.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self.link.fileno())
         self.link.close()
         self.page.close()
 
@@ -70,6 +73,7 @@ class KeeperLink:
         self._on_exit, self._on_gone = on_exit, on_gone
         self._waiting: dict[bytes, asyncio.Future[WorkerHandle]] = {}
         self._living: set[bytes] = set()
+        self._broken = BrokenLog()
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[dict[str, str]] = self._loop.create_future()
         self._loop.add_reader(self._packets.fileno(), self._readable)
@@ -108,7 +112,17 @@ class KeeperLink:
         handle = WorkerHandle(pid, PacketSocket.from_descriptor(link), mmap.mmap(page, internal.PAGE_SIZE))
         os.close(page)
         self._living.add(ticket)
+        self._loop.add_reader(handle.link.fileno(), self._hear_worker, handle.link)
         return handle
+
+    def _hear_worker(self, link: PacketSocket) -> None:
+        """A worker says something of its own accord; see `rpc_magic.server.keeping` for what it answers."""
+        try:
+            while received := link.receive():
+                if isinstance(received[0], internal.Broken):
+                    self._broken.note(received[0].role)
+        except (EOFError, OSError):
+            self._loop.remove_reader(link.fileno())
 
     def settle(self, path: str, url: str) -> None:
         """Have the keeper wait at `path` for a supervisor that comes after this one."""

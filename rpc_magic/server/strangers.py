@@ -9,7 +9,9 @@ import asyncio
 import logging
 from collections import Counter
 
-__all__ = ["StrangerLog", "on_one_line"]
+from rpc_magic.wire.handshake import Role
+
+__all__ = ["BrokenLog", "StrangerLog", "on_one_line"]
 
 log = logging.getLogger("rpc_magic.server")
 
@@ -52,3 +54,14 @@ class StrangerLog:
         if more:
             log.warning("%d more were closed within %g s: %s", more, self._seconds, fact)
             self._begin(fact)
+
+
+class BrokenLog:
+    """What the log says of connections that have proved themselves and then broke the protocol."""
+
+    def __init__(self) -> None:
+        self._logs = {role: StrangerLog(f"a {role.name.lower()} connection was closed") for role in Role}
+
+    def note(self, role: int) -> None:
+        """One of this role was closed for that."""
+        self._logs[Role(role)].note("it broke the protocol")

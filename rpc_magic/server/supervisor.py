@@ -29,7 +29,7 @@ from rpc_magic.server.keeping import Keeping
 from rpc_magic.server.listening import reachable
 from rpc_magic.server.session import Session
 from rpc_magic.server.sessions import SessionTable
-from rpc_magic.server.strangers import StrangerLog
+from rpc_magic.server.strangers import BrokenLog
 from rpc_magic.server.tokens import TokenSource
 from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.packets import PacketSocket
@@ -75,7 +75,7 @@ class Supervisor:
         self.cwd = config.cwd or str(Path.home())
         self.clients: set[ClientConnection] = set()
         self.sessions: SessionTable | None = None
-        self.broken = StrangerLog("a control connection was closed")
+        self.broken = BrokenLog()
         self._listener, self._program = listener, program
         self._versions = own_versions()
         self._began = time.monotonic()
@@ -284,6 +284,8 @@ class Supervisor:
             while received := self._program.receive():
                 if isinstance(received[0], internal.Finished):
                     self._is_program_finished.set()
+                elif isinstance(received[0], internal.Broken):
+                    self.broken.note(received[0].role)
         except EOFError:
             asyncio.get_running_loop().remove_reader(self._program.fileno())
             self._end("the program that exposed functions has ended")

@@ -176,6 +176,12 @@ class Finished(Internal, tag=25, frozen=True):
     """Exposing program to supervisor: no call runs or waits, and all answers have left."""
 
 
+class Broken(Internal, tag=26, frozen=True):
+    """Worker or exposing program to supervisor: a connection of this role broke the protocol, and was closed."""
+
+    role: int
+
+
 # ---------------------------------------------------------------- worker and keeper
 
 
@@ -230,6 +236,7 @@ AnyInternal = (
     | Keeping
     | Finish
     | Finished
+    | Broken
     | Drained
     | SyncOutput
     | Synced

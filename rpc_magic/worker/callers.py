@@ -74,6 +74,7 @@ class Caller:
             self.lose(connection)
         except ProtocolError:
             self._callers.forget(self)  # nobody may go on where it was
+            self._callers.on_broken()
 
     def lose(self, connection: _Connection) -> None:
         """I/O thread: the connection is gone; the client may come back on another one."""
@@ -107,12 +108,16 @@ class Callers:
         io: that thread.
         take: takes their requests.
         settings: limits and times.
+
+    Attributes:
+        on_broken: called when a connection was closed because it broke the protocol.
     """
 
     def __init__(self, io: IoThread, take: Take, settings: WorkerSettings) -> None:
         self.io, self.take, self._seconds = io, take, settings.return_seconds
         self.limits = WireLimits(payload=settings.message)
         self._callers: dict[bytes, Caller] = {}
+        self.on_broken: Callable[[], None] = lambda: None
         io.every(max(0.1, self._seconds / 10), self._sweep)
 
     def adopt(self, sock: socket.socket, client: bytes, resume: int) -> None:

@@ -20,6 +20,7 @@ from rpc_magic.transport import PacketSocket
 from rpc_magic.transport.iothread import IoThread
 from rpc_magic.transport.packets import close_all
 from rpc_magic.wire import internal, messages
+from rpc_magic.wire.handshake import Role
 from rpc_magic.worker.callers import Caller, Callers
 from rpc_magic.worker.exposed import Exposed, failure
 
@@ -96,6 +97,7 @@ class Calls:
     def listen(self, packets: PacketSocket) -> None:
         """Take connections from the supervisor."""
         supervisor = self._supervisor = _Supervisor(packets, self)
+        self.callers.on_broken = lambda: supervisor.say(internal.Broken(int(Role.FUNCTIONS)))
         self.io.watch(supervisor)
         supervisor.say(internal.ProgramReady(self._exposed.names))
 

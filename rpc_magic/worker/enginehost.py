@@ -38,6 +38,9 @@ class EngineHost:
         keeper: packet socket to the keeper, which makes the processes.
         resolve: fetches the values that arguments stand for.
         settings: how many tasks wait at once, and how large what they bring may be.
+
+    Attributes:
+        on_broken: called when a connection was closed because it broke the protocol.
     """
 
     def __init__(self, keeper: PacketSocket, resolve: Resolve, settings: WorkerSettings) -> None:
@@ -50,6 +53,8 @@ class EngineHost:
         self._replies: Replies | None = None  # of the client that uses the engine
         self._engine: LocalEngine | None = None
         self._selector: selectors.BaseSelector | None = None
+        self._seen: set[bytes] = set()  # clients
+        self.on_broken: Callable[[], None] = lambda: None
 
     def adopt(self, sock: socket.socket, client: bytes, resume: int) -> None:
         """Helper thread: serve this connection of a client; it takes the place of an older one."""
@@ -102,9 +107,12 @@ class EngineHost:
             while True:
                 sock, client, resume = self._arrivals.get_nowait()
                 self._lose()
+                # Its first connection was lost before it came here: nothing of it has run.
+                is_unseen = resume == 1 and client not in self._seen
+                self._seen.add(client)
                 if self._replies is None or self._replies.client != client or not resume:
                     self._leave()
-                    self._replies = Replies(client, self._limits)
+                    self._replies = Replies(client, self._limits, is_begun=is_unseen)
                 channel = self._replies.adopt(sock, resume)
                 self._selector.register(channel.fileno(), selectors.EVENT_READ, self._hear)
                 self._flush()
@@ -153,6 +161,7 @@ class EngineHost:
             self._lose()
         except (ProtocolError, msgspec.MsgspecError):
             self._leave()  # nobody may go on where it was
+            self.on_broken()
 
     def _done(self, number: int, outcome: messages.Outcome, buffers: Sequence[Buffer]) -> None:
         if self._replies is not None and not self._replies.send(number, outcome, buffers):

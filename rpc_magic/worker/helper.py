@@ -48,6 +48,7 @@ class Helper:
         self._watched: FrameSocket | None = None
         self._watched_fd = -1
         self._engine = EngineHost(own, worker.resolve_for_engine, settings)
+        self._engine.on_broken = lambda: self.tell_broken(Role.ENGINE)
 
     def start(self) -> None:
         """Start the thread."""
@@ -58,6 +59,11 @@ class Helper:
         if self._is_parked:
             self._is_parked = False
             os.eventfd_write(self._wake, 1)
+
+    def tell_broken(self, role: Role) -> None:
+        """Any thread: a connection broke the protocol; the server's log says so."""
+        with contextlib.suppress(OSError):
+            self._link.send(internal.Broken(int(role)))
 
     def _run(self) -> None:
         link, own, wake = self._link.fileno(), self._own.fileno(), self._wake

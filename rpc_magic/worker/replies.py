@@ -37,18 +37,19 @@ class Replies:
     Args:
         client: names the client.
         limits: of what a connection brings.
+        is_begun: it may go on from its beginning, as one does of whose earlier connections none has come here.
 
     Attributes:
         channel: the connection, while there is one.
         lost_at: when the last one was lost, in seconds of `time.monotonic`.
     """
 
-    def __init__(self, client: bytes, limits: WireLimits) -> None:
+    def __init__(self, client: bytes, limits: WireLimits, *, is_begun: bool = False) -> None:
         self.client, self._limits = client, limits
         self._lock = threading.Lock()
         self._kept: deque[_Kept] = deque()
         self._number = self._taken = 0
-        self._is_begun = False
+        self._is_begun = is_begun
         self._is_live = False  # the last one refers to objects that may change
         self.channel: FrameSocket | None = None
         self.lost_at = time.monotonic()

@@ -28,6 +28,7 @@ from rpc_magic.transport import PacketSocket
 from rpc_magic.wire import internal, messages
 from rpc_magic.wire.chunks import LARGE
 from rpc_magic.wire.frames import Frame
+from rpc_magic.wire.handshake import Role
 from rpc_magic.worker.comms import Comms
 from rpc_magic.worker.datachannel import Chunks, DataChannel
 from rpc_magic.worker.descriptors import Descriptors
@@ -203,6 +204,7 @@ class Worker:
             return False
         except ProtocolError:
             self._line.lose(channel, is_broken=True)
+            self._helper.tell_broken(Role.DATA)
             return False
         finally:
             self._taker = 0

@@ -55,9 +55,10 @@ def prove(
     ticket: bytes = bytes(16),
     binding: bytes = b"",
     client: bytes = b"c" * 16,
+    resume: int = 0,
 ) -> Verdict:
     """Go through a handshake; return the verdict."""
-    handshake = ClientHandshake("a test", token, role, client, ticket, 0, binding)
+    handshake = ClientHandshake("a test", token, role, client, ticket, resume, binding)
     sock.sendall(handshake.hello)
     sock.sendall(handshake.proof(receive(sock, CHALLENGE_SIZE)))
     return read_verdict(receive(sock, 8))

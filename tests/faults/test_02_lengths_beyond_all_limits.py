@@ -6,10 +6,11 @@ import contextlib
 import struct
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
-from checks import Server, unharmed
+from checks import Server, serving, unharmed
 from live import FACTOR, family
 from speaking import attached, token_of
 from strangers import dial, is_closed, prove
@@ -62,8 +63,10 @@ def test_before_the_proof(server: Server) -> None:
 @pytest.mark.parametrize("role", [Role.CONTROL, Role.DATA, Role.ENGINE], ids=lambda role: role.name)
 def test_lengths(server: Server, role: Role) -> None:
     """After the proof each frame's lengths are checked first: the connection is closed at once, and nothing grows."""
-    said = "a control connection was closed: it broke the protocol" if role is Role.CONTROL else ""
-    with unharmed(server, said), attached(server, "") as held:
+    with (
+        unharmed(server, f"a {role.name.lower()} connection was closed: it broke the protocol"),
+        attached(server, "") as held,
+    ):
         before = memory(server)
         for sent in lengths(is_data=role is not Role.CONTROL):
             began = time.monotonic()
@@ -75,3 +78,18 @@ def test_lengths(server: Server, role: Role) -> None:
                     pass
             assert time.monotonic() - began < 5 * FACTOR
         assert memory(server) < before + 100_000_000
+
+
+def test_lengths_of_calls_by_name(tmp_path: Path) -> None:
+    """The same where functions are exposed."""
+    (tmp_path / "adding.py").write_text("def add(a, b):\n    return a + b\n")
+    with (
+        serving(tmp_path, "--port", "0", "--expose", "adding") as server,
+        unharmed(server, "a functions connection was closed: it broke the protocol"),
+    ):
+        for sent in lengths(is_data=False):
+            with dial(server) as sock, contextlib.suppress(ConnectionError):
+                assert prove(sock, token_of(server), Role.FUNCTIONS) is Verdict.ADMITTED
+                sock.sendall(sent)
+                while sock.recv(1 << 16):
+                    pass

@@ -41,6 +41,8 @@ def test_stolen_and_guessed(tmp_path: Path) -> None:
             with dial(server) as sock:
                 assert prove(sock, token, Role.DATA, guess) is Verdict.NO_SUCH_SESSION
                 assert is_closed(sock)
+        refused = "a connection was refused: what it was for is not, or no longer, there"
+        assert server.log.count(refused) == 1
         assert conn.state == "attached"
         assert call.result(60) == list(range(50))
         conn.run("print('still there')", on_output=lambda message: shown.append(message.text))

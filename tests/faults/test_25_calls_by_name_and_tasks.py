@@ -13,10 +13,13 @@ import pytest
 from checks import Server, serving, unharmed
 from live import SECONDS, eventually, is_alive
 from proxy import Proxy
+from speaking import Speaker, attached, token_of
+from strangers import dial, prove
 
 import rpc_magic
 from rpc_magic import errors
-from rpc_magic.wire.handshake import Role
+from rpc_magic.wire import messages
+from rpc_magic.wire.handshake import Role, Verdict
 
 np = pytest.importorskip("numpy")
 
@@ -256,3 +259,14 @@ def test_a_client_that_leaves_is_forgotten(server: Server) -> None:
     with rpc_magic.connect(server.url, session="kept") as conn:
         conn.attachment.end_session("the test is over")
         eventually(lambda: conn.state == "died")
+
+
+def test_an_engine_s_first_connection_that_was_lost_on_its_way(server: Server) -> None:
+    """What a client has asked for on it has not been run, and is asked for again: the engine lets it go on."""
+    for number, is_known in ((1, True), (2, False)):
+        with attached(server, "") as held, dial(server) as sock:
+            client = os.urandom(16)
+            verdict = prove(sock, token_of(server), Role.ENGINE, held.ticket, client=client, resume=number)
+            assert verdict is Verdict.ADMITTED
+            answer = messages.decode_answer(Speaker(sock).hear().message)
+            assert answer == messages.Resumed(is_known)

@@ -81,7 +81,10 @@ class Admission:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                sock, peer = await loop.sock_accept(listener)
+                sock, peer = listener.accept()
+            except (BlockingIOError, InterruptedError):
+                await _until_readable(listener)
+                continue
             except OSError as error:
                 # No descriptors left, most likely: those who are connected go on, newcomers wait.
                 self._note_full(error.strerror or str(error))
@@ -169,6 +172,20 @@ def _spare_descriptor() -> int:
         return os.open(os.devnull, os.O_RDONLY)
     except OSError:
         return -1
+
+
+async def _until_readable(listener: socket.socket) -> None:
+    """Wait for the next connection.
+
+    (``loop.sock_accept`` that is cancelled in the moment in which one comes loses it, and logs that as an error.)
+    """
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(listener, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(listener)
 
 
 def is_same_user(sock: socket.socket) -> bool:

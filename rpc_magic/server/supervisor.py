@@ -207,6 +207,7 @@ class Supervisor:
         finally:
             for task in (accepting, sweeping):
                 task.cancel()
+            await asyncio.wait({accepting, sweeping})  # the listener is theirs until they have ended
             self._listener.close()
             self._clean()
             await self._end_sessions()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import struct
 
 import pytest
 
-from rpc_magic.server.admission import is_same_user
+from rpc_magic.server.admission import Admission, Verdict, is_same_user
+from rpc_magic.settings import ServerSettings
 
 
 class Peer:
@@ -39,3 +41,33 @@ def test_real_sockets() -> None:
     with ends[0], ends[1], socket.socket() as tcp:
         assert is_same_user(ends[0])
         assert is_same_user(tcp)
+
+
+def test_it_ends_in_the_moment_in_which_a_connection_comes() -> None:
+    """The server is told to end, and a client comes: nothing of it is logged, nothing is raised."""
+    troubles: list[dict[str, object]] = []
+
+    async def no_one(*_: object) -> None:
+        raise AssertionError("nobody has proved anything")
+
+    async def scene(listener: socket.socket, client: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, trouble: troubles.append(trouble))
+        admission = Admission(lambda: (b"t" * 32,), ServerSettings(), lambda _: Verdict.BUSY, no_one)
+        accepting = loop.create_task(admission.accept_from(listener))
+        await asyncio.sleep(0)  # it waits for a connection
+
+        def come_and_end() -> None:
+            client.connect(listener.getsockname())
+            loop.call_soon(accepting.cancel)  # it runs before what the loop finds to be readable by then
+
+        loop.call_soon(come_and_end)
+        await asyncio.wait({accepting})
+        assert accepting.cancelled()
+        listener.close()
+        await asyncio.sleep(0)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
+        listener.setblocking(False)
+        asyncio.run(scene(listener, client))
+    assert troubles == []

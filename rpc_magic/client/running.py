@@ -37,6 +37,7 @@ class Run:
         mates: those of `mutated` that are as they were, and came because they share objects with others.
         notes: sentences for the user.
         file: the name under which the functions that it made know its text.
+        surroundings: what it changed of what is around it, encoded.
     """
 
     result: Result
@@ -48,6 +49,7 @@ class Run:
     mates: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     file: str = ""
+    surroundings: dict[str, bytes] = field(default_factory=dict)
 
 
 def collect(
@@ -114,6 +116,7 @@ def collect(
         mates=frozenset(done.mates),
         notes=done.notes,
         file=done.file,
+        surroundings={} if is_plain_only else done.surroundings,
     )
 
 

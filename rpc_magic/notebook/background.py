@@ -135,7 +135,7 @@ class Background:
         """
         runner = self._runner
         plan = runner.plan(server, cell, options)
-        request = runner.request(cell, options, plan)
+        request = runner.request(server, cell, options, plan, is_alone=False)
         connection = server.connection
         namespace = runner.shell.user_ns
         exchange = connection.exchange

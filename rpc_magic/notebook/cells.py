@@ -32,6 +32,7 @@ from rpc_magic.notebook.sync import (
     plan_automatic,
     plan_explicit,
 )
+from rpc_magic.surroundings import Surroundings
 from rpc_magic.wire import messages
 from rpc_magic.wire.handshake import Role
 
@@ -66,6 +67,7 @@ class Runner:
 
     Attributes:
         results: shows the values of cells.
+        surroundings: what is around the cells here.
         bring: called before a cell's plan is made, to fetch what it needs of other servers.
         making: tells which variables a server's background cells are making.
         wait_for: waits until no background cell, besides those of one server, makes any of these variables.
@@ -75,6 +77,7 @@ class Runner:
     def __init__(self, shell: Any, registry: Registry, config: Config) -> None:
         self.shell, self.registry, self.config = shell, registry, config
         self.results = ResultHook(shell)
+        self.surroundings = Surroundings(shell)
         self.settle: Callable[[], None] = lambda: None
         self.making: Callable[[str], frozenset[str]] = lambda _: frozenset()
         self.wait_for: Callable[[Iterable[str], str], None] = lambda *_: None
@@ -89,7 +92,7 @@ class Runner:
         """
         self.results.begin()
         plan = self.plan(server, cell, options)
-        run = self._send(server, self.request(cell, options, plan), plan, options.timeout)
+        run = self._send(server, self.request(server, cell, options, plan), plan, options.timeout)
         return self.results.expect(self.finish(server, plan, run))
 
     def run_expression(self, server: Server, text: str, *, timeout: float | None = None) -> Any:
@@ -100,7 +103,7 @@ class Runner:
         """
         options = CellOptions(timeout=timeout)
         plan = self.plan(server, text, options)
-        request = replace_request(self.request(text, options, plan), expression=True, line_offset=0)
+        request = replace_request(self.request(server, text, options, plan), expression=True, line_offset=0)
         run = self._send(server, request, plan, timeout)
         value = self.finish(server, plan, run)
         return self.here(value) if type(value) is RemoteValue else value
@@ -154,10 +157,15 @@ class Runner:
         anchored = [server.anchors.held() for server in self.registry.servers.values()]
         return [*history_of(self.shell), *anchored]
 
-    def request(self, cell: str, options: CellOptions, plan: Plan) -> messages.RunCell:
-        """Return the message that asks for a cell to be run."""
+    def request(
+        self, server: Server, cell: str, options: CellOptions, plan: Plan, *, is_alone: bool = True
+    ) -> messages.RunCell:
+        """Return the message that asks for a cell to be run; `is_alone`: nothing else runs meanwhile."""
         is_automatic = self.config.auto and options.outputs is None
         is_captured = isinstance(sys.stdout, io.StringIO)  # as by %%capture: no page has to take it
+        news = None
+        if is_automatic and options.inputs is None:
+            news = self.surroundings.news(server.surroundings, is_here=server.is_here, is_alone=is_alone)
         return messages.RunCell(
             cell,
             outputs=options.outputs if options.outputs is not None else None if is_automatic else (),
@@ -170,6 +178,7 @@ class Runner:
             number=number_of(self.shell),
             lines=0 if is_captured else self.config.output_lines,
             size=0 if is_captured else self.config.output_size,
+            surroundings=news,
         )
 
     def _send(self, server: Server, request: messages.RunCell, plan: Plan, timeout: float | None) -> Run:
@@ -195,6 +204,7 @@ class Runner:
             # Whether the variables arrived, and what the cell did to them, is not known: they will be sent again.
             for name in {*plan.inputs, *plan.watch}:
                 server.ledger.forget(name)
+            server.surroundings.clear()
             raise
         remember_text(run.file, request)
         self.settle()
@@ -203,6 +213,9 @@ class Runner:
 
     def finish(self, server: Server, plan: Plan, run: Run, before: dict[str, Any] | None = None) -> Any:
         """Bind what a cell did; return its value, or raise what it raised."""
+        self.surroundings.take(
+            run.surroundings, server.surroundings, is_here=server.is_here, is_alone=before is None
+        )
         left = bind(run, self.shell.user_ns, server, self.registry, reads=plan.reads, before=before)
         for note in run.notes:
             sys.stderr.write(f"rpc_magic: {note}\n")

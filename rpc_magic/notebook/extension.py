@@ -75,7 +75,8 @@ class Extension:
         for namespace in (self.shell.user_ns, self.shell.user_ns_hidden):
             namespace.pop(HIDDEN, None)
 
-    def _cell_begins(self, *_: Any) -> None:
+    def _cell_begins(self, info: Any = None) -> None:
+        self.runner.surroundings.settle(str(getattr(info, "raw_cell", "")))
         for server in self.registry.servers.values():
             server.status.cell_begins()
 

@@ -16,6 +16,7 @@ from rpc_magic.notebook.errors import UsageError
 from rpc_magic.notebook.progress import Progress
 from rpc_magic.notebook.relay import Relay
 from rpc_magic.notebook.status import Status
+from rpc_magic.runtime.processes import machine_id
 
 __all__ = ["Registry", "Server", "address_of"]
 
@@ -42,6 +43,7 @@ class Server:
         arguments: of the %rpc_connect that made it.
         ledger: what its session holds.
         anchors: the objects of here that variables held when the ledger noted them.
+        surroundings: what is around the cells of its session, as far as it is known.
         reads: for variables that its session bound, the names that the cell that bound them read: the code behind them
             may refer to these.
         status: how it is.
@@ -50,6 +52,7 @@ class Server:
         ticket: the session's that the ledger speaks of.
         calls: what was run on it lately.
         view: the widget that shows all this, once there is one.
+        is_here: it runs on this machine.
     """
 
     name: str
@@ -59,13 +62,16 @@ class Server:
     relay: Relay
     ledger: Ledger = field(default_factory=Ledger)
     anchors: Anchors = field(default_factory=Anchors)
+    surroundings: dict[str, Any] = field(default_factory=dict)
     reads: dict[str, frozenset[str]] = field(default_factory=dict)
     progress: Progress = field(default_factory=lambda: Progress("", "none"))
     ticket: str = ""
     calls: CallLog = field(default_factory=CallLog)
     view: Any = None
+    is_here: bool = False
 
     def __post_init__(self) -> None:
+        self.is_here = self.connection.attachment.welcome.machine == machine_id()
         self.ticket = self.connection.attachment.ticket.hex()
 
     def notice(self) -> None:
@@ -81,6 +87,7 @@ class Server:
             self.ticket = ticket
             self.ledger.clear()
             self.reads.clear()
+            self.surroundings.clear()
         return ticket
 
     def is_bound_anew(self, name: str, value: object) -> bool:

@@ -203,6 +203,7 @@ class CellDone(Outcome, tag=63, frozen=True):
         file: the name under which the session knows the cell's text, which its functions refer to; empty for an
             expression.
         heard: as in `Returned`.
+        surroundings: what the cell changed of these, where they are kept equal.
     """
 
     execution_count: int
@@ -218,6 +219,7 @@ class CellDone(Outcome, tag=63, frozen=True):
     notes: tuple[str, ...] = ()
     file: str = ""
     heard: bool = False
+    surroundings: dict[str, bytes] = msgspec.field(default_factory=dict)
 
 
 class Missing(Outcome, tag=64, frozen=True):

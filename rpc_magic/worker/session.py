@@ -23,6 +23,7 @@ from rpc_magic.errors import TransferError
 from rpc_magic.namespace import attributes_of_class, with_nested
 from rpc_magic.runtime.versions import version_note
 from rpc_magic.settings import WireLimits, WorkerSettings
+from rpc_magic.surroundings import Surroundings
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
 from rpc_magic.worker.celldone import answer_asked_for, answer_automatic
@@ -76,6 +77,8 @@ class Session:
     ) -> None:
         self.shell, self.gate, self._modules = shell, gate, modules
         self.namespace: dict[str, Any] = shell.user_ns
+        self._surroundings = Surroundings(shell, is_session=True)
+        self._surroundings_there: dict[str, Any] = {}
         self.values = Values(self.namespace, gate, ticket.hex(), min(payload, WireLimits().payload))
         shell.advise = modules.advise
         self._settings = settings
@@ -264,6 +267,11 @@ class Session:
                 values = self.values.decode(buffers)
                 self.namespace.update(values)
                 self.shell.keep_results(values)
+            if request.surroundings is not None:
+                with self.gate.user_code():  # it may load libraries
+                    self._surroundings.take(
+                        request.surroundings, self._surroundings_there, is_here=True, text=request.source
+                    )
             with self.gate.user_code():
                 before = Before(self.namespace, request.watch if request.automatic else (), self._told)
         except BaseException as error:  # noqa: BLE001 - a variable that cannot be loaded, or Stop; no cell was run
@@ -280,7 +288,10 @@ class Session:
         else:
             wanted = self._wanted(request.outputs or (), result)
             done, answer = answer_asked_for(result, wanted, self.values, self.shell, limit)
-        return msgspec.structs.replace(done, duration=duration), answer
+        news = {}
+        if request.surroundings is not None and not self.values.is_plain:
+            news = self._surroundings.news(self._surroundings_there, is_here=True)
+        return msgspec.structs.replace(done, duration=duration, surroundings=news), answer
 
     def _wanted(self, names: Sequence[str], result: CellResult) -> dict[str, object]:
         """Return the variables that are asked for; one that is missing is the cell's error, if it has no other."""

@@ -239,12 +239,14 @@ def test_a_result_comes_before_the_figures_of_its_cell(connected: Kernel) -> Non
 
 
 def test_a_result_is_shown_as_the_session_formats_it(connected: Kernel) -> None:
-    """Options of the session hold for values that come here as well; _ and Out have the value itself."""
+    """Options that were set there hold for values that come here as well, and here; _ and Out have the value itself."""
     connected.run("%%rpc_call\n%precision 2")
     (shown,) = connected.run("%%rpc_call\n1 / 3")
     assert (shown["type"], shown["data"]) == ("execute_result", {"text/plain": "0.33"})
     (again,) = connected.run("_, Out[max(Out)] is _")
-    assert again["data"]["text/plain"] == repr((1 / 3, True))
+    assert again["data"]["text/plain"] == "(0.33, True)"
+    assert connected.run("repr(_[0])")[0]["data"]["text/plain"] == repr(repr(1 / 3))
+    connected.run("%precision")
     quiet = "%%rpc_call\nclass Quiet:\n    def _ipython_display_(self): print('by itself')\nQuiet()"
     assert [one["type"] for one in connected.run(quiet)] == ["stream"]
 

@@ -96,10 +96,12 @@ class PacketSocket:
             OSError: this process has no descriptors left; those beside the packet are lost.
         """
         fds = array.array("i")
+        room = socket.CMSG_SPACE(MAX_DESCRIPTORS * fds.itemsize)
         try:
-            packet, ancillary, flags, _ = self._sock.recvmsg(
-                MAX_PACKET, socket.CMSG_SPACE(MAX_DESCRIPTORS * fds.itemsize), socket.MSG_CMSG_CLOEXEC
-            )
+            try:
+                packet, ancillary, flags, _ = self._sock.recvmsg(MAX_PACKET, room, socket.MSG_CMSG_CLOEXEC)
+            except ConnectionError:  # it ended without having read all; what it said before comes after that
+                packet, ancillary, flags, _ = self._sock.recvmsg(MAX_PACKET, room, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return None
         except ConnectionError as error:

@@ -104,7 +104,8 @@ class Keeper:
                 self._lose_supervisor()
 
     def _hear_supervisor(self) -> None:
-        assert self._supervisor is not None
+        if self._supervisor is None:  # it was lost by telling it what came at the same time
+            return
         try:
             received = self._supervisor.receive()
         except EOFError:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from checks import Server, serving, unharmed
 from live import SECONDS, all_gone, eventually, family, is_alive
@@ -179,6 +180,29 @@ def test_a_keeper_is_killed(server: Server, which: str) -> None:
             one.restart()
             assert one.call(abs, -1) == 1
             assert other.pull("x") == 1
+
+
+def test_a_session_ends_at_the_same_moment(server: Server) -> None:
+    """A busy keeper learns of both at once: that its supervisor is gone, and that a worker is; the others live on."""
+    with (
+        rpc_magic.connect(server.url, session="ends") as ends,
+        rpc_magic.connect(server.url, session="kept") as kept,
+    ):
+        kept.push(x=1)
+        worker = ends.info().worker_pid
+        keeper = psutil.Process(parent_of(worker))
+        keeper.suspend()
+        try:
+            os.kill(worker, signal.SIGKILL)
+            all_gone({worker})
+            kill(server)
+        finally:
+            keeper.resume()
+        server.start()
+        eventually(lambda: kept.state == "attached" and kept.info().state == "idle")
+        assert kept.pull("x") == 1
+        with pytest.raises(errors.SessionDiedError, match="SIGKILL"):
+            ends.call(abs, -1)
 
 
 def test_killed_again_and_ended(server: Server) -> None:

@@ -101,10 +101,12 @@ def test_end(pair: tuple[PacketSocket, PacketSocket]) -> None:
 
 
 def test_end_with_unread_messages(pair: tuple[PacketSocket, PacketSocket]) -> None:
-    """A peer that ended without reading what we sent is an EOFError too."""
+    """A peer that ended without reading what we sent: what it said before comes, then EOFError."""
     one, other = pair
     other.send(internal.EndAll())
+    one.send(internal.Synced(1))
     one.close()
+    assert other.receive() == (internal.Synced(1), [])
     with pytest.raises(EOFError):
         other.receive()
 

@@ -81,7 +81,9 @@ class ControlLink:
                 try:
                     answer = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
                 except queue.Empty:
-                    raise ConnectError(self._url, f"the server did not answer within {timeout:g} s") from None
+                    raise ConnectError(
+                        self._url, f"the server did not answer within {timeout:.3g} s"
+                    ) from None
                 if answer is None:
                     raise ConnectionLostError(self._url, "the server closed it")
                 if isinstance(answer, (kind, control.NotAttached)):

@@ -21,10 +21,11 @@ CANCELLED = messages.Failed(
         (f"KeyboardInterrupt: {_WHY}",),
     )
 )
-_ALWAYS = frozenset({messages.Configure, messages.ModulesChanged, messages.Libraries})
-_WITHOUT_ANSWER = _ALWAYS | {messages.DefineFunction}
+_WITHOUT_ANSWER = frozenset(
+    {messages.DefineFunction, messages.Configure, messages.ModulesChanged, messages.Libraries}
+)
 _OTHERS = 1000
-"""Requests without an answer that may wait beside one for each call: few are sent."""
+"""Requests without an answer that may wait, beside one for each call: a call that is refused has sent one, too."""
 
 
 class Waiting(deque[tuple[int, messages.Request, list[memoryview]]]):
@@ -41,7 +42,7 @@ class Waiting(deque[tuple[int, messages.Request, list[memoryview]]]):
     def admits(self, request: messages.Request, limit: int) -> bool:
         """Tell whether there is room for a request, which is then to be added; of calls there is for `limit`.
 
-        Where no call is admitted no function is either: the client defines it again when the session asks for it.
+        A function that is not admitted is asked for when it is called, and the client defines it again.
 
         Raises:
             ProtocolError: there are far too many of those that have no answer.
@@ -49,9 +50,13 @@ class Waiting(deque[tuple[int, messages.Request, list[memoryview]]]):
         calls = self._added - self._taken
         if type(request) not in _WITHOUT_ANSWER:
             self._added += calls < limit
-        elif len(self) - calls >= limit + _OTHERS:
+            return calls < limit
+        rest = limit + _OTHERS - (len(self) - calls)
+        if type(request) is messages.DefineFunction:
+            return rest > 0
+        if rest <= -_OTHERS:
             raise ProtocolError("more requests wait than a session takes")
-        return calls < limit or type(request) in _ALWAYS
+        return True
 
     def refusal(self, limit: int) -> messages.OverLimit:
         """Return what a call is answered that is not admitted."""

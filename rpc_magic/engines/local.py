@@ -83,6 +83,11 @@ class LocalEngine:
         """Number of tasks that have not begun."""
         return len(self._queue)
 
+    @property
+    def unfinished(self) -> int:
+        """Number of tasks that have not ended."""
+        return len(self._queue) + sum(process.task is not None for process in self._processes)
+
     def cancel(self, number: int) -> None:
         """Forget a task that has not begun; interrupt one that runs."""
         for task in self._queue:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Any
 
-from rpc_magic.errors import RpcMagicError
+from rpc_magic.errors import ProtocolError, RpcMagicError
 from rpc_magic.server.strangers import BrokenLog
 from rpc_magic.transport.packets import PacketSocket, close_all
 from rpc_magic.wire import internal
@@ -116,13 +116,18 @@ class KeeperLink:
         return handle
 
     def _hear_worker(self, link: PacketSocket) -> None:
-        """A worker says something of its own accord; see `rpc_magic.server.keeping` for what it answers."""
+        """A worker says something of its own accord: one packet, for its user code may say anything, and without end.
+
+        What it answers when the server ends is `rpc_magic.server.keeping`'s business.
+        """
         try:
-            while received := link.receive():
-                if isinstance(received[0], internal.Broken):
-                    self._broken.note(received[0].role)
-        except (EOFError, OSError):
+            message, descriptors = link.receive() or (None, [])
+        except (EOFError, OSError, ProtocolError):
             self._loop.remove_reader(link.fileno())
+            return
+        close_all(descriptors)
+        if isinstance(message, internal.Broken):
+            self._broken.note(message.role)
 
     def settle(self, path: str, url: str) -> None:
         """Have the keeper wait at `path` for a supervisor that comes after this one."""

@@ -75,6 +75,12 @@ class Session:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
+    def is_busy(self) -> bool:
+        """A call runs, or a task of the session's engine has not ended."""
+        tasks = 0 if self.worker is None else _WORD.unpack_from(self.worker.page, internal.TASKS_AT)[0]
+        return bool(self.running_call[0] or tasks)
+
+    @property
     def running_call(self) -> tuple[int, float]:
         """The call that runs (0 for none) and since when, read from the worker's status page."""
         if self.worker is None:

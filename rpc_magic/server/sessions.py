@@ -272,30 +272,32 @@ class SessionTable:
             if session.holder is not None or session.state != "alive":
                 continue
             kept = self._settings.vanished_seconds if session.is_private else self._settings.session_ttl
-            if not session.is_private and session.running_call[0]:
+            if not session.is_private and session.is_busy:
                 session.left_at = now  # it has been idle from the end of what runs
             elif now - session.left_at > kept:
                 self._tell_end(session, f"no client has come to it for {kept:g} s")
 
     async def wind_down(self, seconds: float) -> None:
-        """Make no new sessions; return when no call runs any more, or after so many seconds."""
+        """Make no new sessions; return when nothing runs any more, or after so many seconds."""
         self._is_closing = True
+        await self._wait_until_idle(seconds, lambda session: session.is_busy)
+
+    async def _wait_until_idle(self, seconds: float, is_busy: Callable[[Session], object]) -> None:
+        def is_any_busy() -> bool:
+            return any(is_busy(session) for session in self._sessions.values())
+
         deadline = time.monotonic() + seconds
-        idle = 0 if self._is_busy else _IDLE_LOOKS
+        idle = 0 if is_any_busy() else _IDLE_LOOKS
         while idle < _IDLE_LOOKS and time.monotonic() < deadline:
             await asyncio.sleep(_LOOK_SECONDS)
-            idle = 0 if self._is_busy else idle + 1  # several times: the outcome has still to leave
-
-    @property
-    def _is_busy(self) -> bool:
-        return any(session.running_call[0] for session in self._sessions.values())
+            idle = 0 if is_any_busy() else idle + 1  # several times: the outcome has still to leave
 
     async def interrupt_all(self) -> None:
         """Interrupt whatever runs in any session; its own cleaning up is the last thing that a call may do."""
         for session in self._sessions.values():
             if session.running_call[0]:
                 self.interrupt(session, 0)
-        await self.wind_down(self._settings.end_seconds)
+        await self._wait_until_idle(self._settings.end_seconds, lambda session: session.running_call[0])
 
     async def keep_all(self, reason: str) -> None:
         """Have all sessions keep their variables, where that is wanted; what runs even now is interrupted.

@@ -60,8 +60,12 @@ class BrokenLog:
     """What the log says of connections that have proved themselves and then broke the protocol."""
 
     def __init__(self) -> None:
-        self._logs = {role: StrangerLog(f"a {role.name.lower()} connection was closed") for role in Role}
+        self._logs: dict[int, StrangerLog] = {
+            role: StrangerLog(f"a {role.name.lower()} connection was closed") for role in Role
+        }
 
     def note(self, role: int) -> None:
         """One of this role was closed for that."""
-        self._logs[Role(role)].note("it broke the protocol")
+        log_of_role = self._logs.get(role)
+        if log_of_role is not None:
+            log_of_role.note("it broke the protocol")

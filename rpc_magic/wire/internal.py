@@ -248,16 +248,17 @@ encode = msgspec.msgpack.Encoder().encode
 decode: Callable[[bytes], AnyInternal] = decoder(AnyInternal)
 
 
-STATUS_PAGE = Struct("=QdQQ")
+STATUS_PAGE = Struct("=QdQQQ")
 """A worker's status page, shared memory of one page (native byte order: it never leaves the machine).
 
 Call that runs now (0 for none), when it began (CLOCK_MONOTONIC, seconds), how many interrupts there have been, bytes
-that the keeper has drained from its descriptors. The first two are written by the worker, the third by the
-supervisor just before it sends SIGINT, the fourth by the keeper; each is one aligned word.
+that the keeper has drained from its descriptors, tasks of the session's engine that have not ended. The first two and
+the last are written by the worker, the third by the supervisor just before it sends SIGINT, the fourth by the keeper;
+each is one aligned word.
 """
 
-CURRENT_AT, BEGAN_AT, INTERRUPTS_AT, DRAINED_AT = 0, 8, 16, 24
-"""Offsets of the four words."""
+CURRENT_AT, BEGAN_AT, INTERRUPTS_AT, DRAINED_AT, TASKS_AT = 0, 8, 16, 24, 32
+"""Offsets of the five words."""
 
 RING_AT, RING = 1024, 256
 """Offset and length of a ring of words: interrupt number n is meant for the call in word n % RING (0 for any).

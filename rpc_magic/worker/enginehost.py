@@ -40,6 +40,7 @@ class EngineHost:
         settings: how many tasks wait at once, and how large what they bring may be.
 
     Attributes:
+        note_tasks: told, whenever something has happened, how many tasks have not ended.
         on_broken: called when a connection was closed because it broke the protocol.
     """
 
@@ -55,6 +56,7 @@ class EngineHost:
         self._selector: selectors.BaseSelector | None = None
         self._seen: set[bytes] = set()  # clients
         self.on_broken: Callable[[], None] = lambda: None
+        self.note_tasks: Callable[[int], None] = lambda _: None
 
     def adopt(self, sock: socket.socket, client: bytes, resume: int) -> None:
         """Helper thread: serve this connection of a client; it takes the place of an older one."""
@@ -90,6 +92,7 @@ class EngineHost:
             for key, _ in selector.select(self._patience()):
                 action: Callable[[], None] = key.data
                 action()
+            self.note_tasks(self._engine.unfinished)
             if self._patience() == 0.0:
                 self._leave()
 

@@ -48,6 +48,7 @@ class Helper:
         self._watched: FrameSocket | None = None
         self._watched_fd = -1
         self._engine = EngineHost(own, worker.resolve_for_engine, settings)
+        self._engine.note_tasks = worker.note_tasks
         self._engine.on_broken = lambda: self.tell_broken(Role.ENGINE)
 
     def start(self) -> None:

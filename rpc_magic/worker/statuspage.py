@@ -83,6 +83,10 @@ class StatusPage:
             for number in range(first, count)
         ]
 
+    def note_tasks(self, count: int) -> None:
+        """Worker, engine thread: so many tasks of the engine have not ended."""
+        _NUMBER.pack_into(self._page, internal.TASKS_AT, count)
+
     def add_drained(self, count: int) -> None:
         """Keeper: `count` more bytes are about to be taken from the worker's pipes."""
         self._drained += count

@@ -155,6 +155,10 @@ class Worker:
         """A number that names what runs now, 0 for nothing."""
         return self._running
 
+    def note_tasks(self, count: int) -> None:
+        """Engine thread: so many tasks have not ended."""
+        self._page.note_tasks(count)
+
     def adopt(self, sock: socket.socket, client: bytes, resume: int) -> None:
         """Helper thread: serve this connection from now on; an older one is closed. See `Line.adopt`."""
         old = self._line.channel

@@ -311,6 +311,26 @@ def test_running_calls_get_a_stated_time(tmp_path):
         served.process.wait(SECONDS)
 
 
+def test_tasks_of_the_engine_get_a_stated_time(tmp_path):
+    """Told to end, a server waits for what runs on a session's engine, with no call beside it."""
+    go = tmp_path / "go"
+
+    def wait(number):
+        (tmp_path / f"begun-{number}").touch()
+        while not go.exists():
+            time.sleep(0.01)
+        return number
+
+    with served(stop_seconds=SECONDS) as url, rpc_magic.connect(url) as conn:
+        tasks = [conn.pool.submit(wait, number) for number in range(2)]
+        eventually((tmp_path / "begun-0").exists)
+        served.process.terminate()
+        eventually(lambda: _is_refused(url))
+        go.touch()
+        assert [task.result(SECONDS) for task in tasks] == [0, 1]
+        served.process.wait(SECONDS)
+
+
 def _is_refused(url):
     try:
         rpc_magic.connect(url).close()

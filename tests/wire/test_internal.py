@@ -33,6 +33,7 @@ TAGS = {
     23: "Keeping",
     24: "Finish",
     25: "Finished",
+    26: "Broken",
     30: "Drained",
     31: "SyncOutput",
     32: "Synced",
@@ -90,14 +91,21 @@ def test_any_bytes(data: bytes, tag: int, size: int) -> None:
 def test_status_page() -> None:
     """The offsets are those of the packed words, aligned, and all of them fit the page."""
     page = mmap.mmap(-1, internal.PAGE_SIZE)
-    internal.STATUS_PAGE.pack_into(page, 0, 1, 2.0, 3, 4)
+    internal.STATUS_PAGE.pack_into(page, 0, 1, 2.0, 3, 4, 5)
     view = memoryview(page)
     assert view.cast("Q")[internal.CURRENT_AT // 8] == 1
     assert view.cast("d")[internal.BEGAN_AT // 8] == 2.0
     assert view.cast("Q")[internal.INTERRUPTS_AT // 8] == 3
     assert view.cast("Q")[internal.DRAINED_AT // 8] == 4
+    assert view.cast("Q")[internal.TASKS_AT // 8] == 5
     assert internal.STATUS_PAGE.size <= internal.PAGE_SIZE
-    for offset in (internal.CURRENT_AT, internal.BEGAN_AT, internal.INTERRUPTS_AT, internal.DRAINED_AT):
+    for offset in (
+        internal.CURRENT_AT,
+        internal.BEGAN_AT,
+        internal.INTERRUPTS_AT,
+        internal.DRAINED_AT,
+        internal.TASKS_AT,
+    ):
         assert offset % 8 == 0
     assert internal.STATUS_PAGE.size <= internal.RING_AT
     assert internal.RING_AT + internal.RING * 8 <= internal.PAGE_SIZE

@@ -18,7 +18,7 @@ from rpc_magic.client.running import Run
 from rpc_magic.errors import TransferError
 from rpc_magic.namespace import REMOTE, replace_within
 from rpc_magic.notebook.inplace import update_in_place
-from rpc_magic.notebook.registry import Registry, Server, address_of
+from rpc_magic.notebook.registry import Registry, Server, address_of, module_named
 from rpc_magic.notebook.states import is_immutable, state_of
 from rpc_magic.notebook.sync import is_history
 
@@ -199,17 +199,8 @@ def is_synchronised(server: Server, namespace: dict[str, Any], name: str) -> boo
 
 def _module_here(value: RemoteValue) -> ModuleType | None:
     """Return the module that a placeholder stands for, where it is imported here already."""
-    type_name, _, preview = _described(value)
-    name = preview.removeprefix("module ")
-    if type_name != "module" or name in {preview, "__main__"}:
-        return None
-    return sys.modules.get(name)
-
-
-def _described(value: RemoteValue) -> tuple[str, str, str]:
-    """Return type, extent and preview of what a placeholder stands for."""
-    info = value._info  # noqa: SLF001 - its description has no other door
-    return info.type_name, info.extent, info.preview
+    name = module_named(value)
+    return None if name is None else sys.modules.get(name)
 
 
 def note_received(server: Server, namespace: dict[str, Any], name: str) -> None:

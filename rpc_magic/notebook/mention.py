@@ -147,7 +147,8 @@ class Fetcher:
         for name, value in wanted.items():
             owner = self._registry.owner(value)
             if owner is None:
-                raise self._registry.gone(name, value)
+                self._shell.user_ns[name] = self._registry.here_instead(name, value)
+                continue
             values = by_server.setdefault(owner.name, [])
             if not any(value is other for other in values):
                 values.append(value)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import sys
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from types import BuiltinMethodType, MethodType, ModuleType
 from typing import Any
 
 from rpc_magic.client import Connection, RemoteValue, connection_of
@@ -18,7 +21,7 @@ from rpc_magic.notebook.relay import Relay
 from rpc_magic.notebook.status import Status
 from rpc_magic.runtime.processes import machine_id
 
-__all__ = ["Registry", "Server", "address_of"]
+__all__ = ["Registry", "Server", "address_of", "module_named"]
 
 _GONE = frozenset({"died", "lost", "closed"})
 """States of a connection whose session hears nothing any more."""
@@ -31,6 +34,13 @@ def address_of(value: RemoteValue) -> tuple[str, str]:
     """
     _, (ticket, key) = value.__reduce__()
     return ticket, key
+
+
+def module_named(value: RemoteValue) -> str | None:
+    """Return the name of the module that a placeholder stands for; None for anything else."""
+    info = value._info  # noqa: SLF001 - its description has no other door
+    name = info.preview.removeprefix("module ")
+    return None if info.type_name != "module" or name in {info.preview, "__main__"} else name
 
 
 @dataclass(eq=False)
@@ -169,8 +179,8 @@ class Registry:
 
     def tell_rebound(self, name: str, value: object) -> None:
         """Tell the user, once a variable, that a change made there could not be made in the object of here."""
-        if name in self._told:
-            return
+        if name in self._told or isinstance(value, (MethodType, BuiltinMethodType)):
+            return  # one method of an object is as good as another
         self._told.add(name)
         sys.stderr.write(
             f"rpc_magic: {name} was changed there and is bound anew here, because this {type(value).__name__} "
@@ -195,8 +205,20 @@ class Registry:
                 return server
         return None
 
-    def gone(self, name: str, value: RemoteValue) -> RemoteValueError:
-        """Return the error that says where a variable's value was, when `owner` knows nobody who has it."""
+    def here_instead(self, name: str, value: RemoteValue) -> ModuleType:
+        """Return what a variable holds when `owner` knows nobody who has its value: a module can be had here.
+
+        Raises:
+            RemoteValueError: it is no module, or there is none of that name here; the text says where it was.
+        """
+        module = module_named(value)
+        if module is not None:
+            with contextlib.suppress(ImportError):
+                return importlib.import_module(module)
+        raise self._gone(name, value)
+
+    def _gone(self, name: str, value: RemoteValue) -> RemoteValueError:
+        """Return the error that says where a variable's value was."""
         attachment, where = connection_of(value).attachment, connection_of(value).name
         if where in self.servers:
             return RemoteValueError(

@@ -251,9 +251,12 @@ class _Builder:
             return None if key == f"={name}" else value
         owner = self._registry.owner(value)
         if owner is None:
-            if is_named:
-                raise self._registry.gone(name, value)
-            return None
+            try:
+                return self._registry.here_instead(name, value)
+            except RemoteValueError:
+                if is_named:
+                    raise
+                return None
         try:
             fetched = owner.connection.fetch(value)
         except TransferError as error:

@@ -23,7 +23,7 @@ from rpc_magic.localmodules.finding import is_installed
 from rpc_magic.localmodules.importing import Finder, Placed, origin_of, own_spec
 from rpc_magic.settings import ModuleLimits
 from rpc_magic.wire import messages
-from rpc_magic.worker.cellsources import fetch_sources
+from rpc_magic.worker.cellsources import announce_sources, fetch_sources
 from rpc_magic.worker.questions import Questions
 from rpc_magic.worker.reloading import reload_modules, to_reload
 
@@ -170,6 +170,10 @@ class UserModules:
         return bool(modules)
 
     # ------------------------------------------------------------ what is missing
+
+    def note_functions(self, values: Iterable[object]) -> None:
+        """Have the sources of functions that have come from the notebook's cells found when they are asked for."""
+        announce_sources(values, self._questions)
 
     def advise(self, error: BaseException) -> None:
         """Have an error know the lines of its frames, and that of a missing library say in a note how to install it."""

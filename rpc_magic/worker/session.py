@@ -267,6 +267,7 @@ class Session:
                 values = self.values.decode(buffers)
                 self.namespace.update(values)
                 self.shell.keep_results(values)
+                self._modules.note_functions(values.values())
             if request.surroundings is not None:
                 with self.gate.user_code():  # it may load libraries
                     self._surroundings.take(

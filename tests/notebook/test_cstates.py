@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import io
+import random
 from array import array
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from rpc_magic.notebook.inplace import update_in_place
 
@@ -45,6 +47,26 @@ def test_generators_of_random_numbers() -> None:
     new_state.normal()
     assert update_in_place(old_state, new_state)
     assert old_state.normal() == new_state.normal()
+
+
+def test_generators_of_python() -> None:
+    """Likewise; the system's has no state."""
+    old, new = random.Random(1), random.Random(2)
+    new.gauss(0, 1)
+    assert update_in_place(old, new)
+    assert (old.gauss(0, 1), old.random()) == (new.gauss(0, 1), new.random())
+    assert update_in_place(random.SystemRandom(), random.SystemRandom())
+
+
+def test_tensors() -> None:
+    """Of the same shape only; a gradient comes along."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    old, new = torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.ones(2, 2))
+    row = old.detach()[0]
+    (new * 2).sum().backward()
+    assert update_in_place(old, new)
+    assert (row.tolist(), old.grad.tolist()) == ([1, 1], [[2, 2], [2, 2]])
+    assert not update_in_place(old, torch.nn.Parameter(torch.ones(3)))
 
 
 def test_partial_functions() -> None:

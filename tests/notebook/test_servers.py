@@ -71,6 +71,17 @@ def test_a_value_of_a_named_session_waits_for_its_server(loaded: Any, serve: Ser
     assert loaded.good("int(kept.sum())").result == "3"
 
 
+def test_a_module_whose_session_has_ended(loaded: Any, serve: Serve) -> None:
+    """It can be had anywhere: here, and on another server."""
+    server = serve()
+    loaded.good(f"%rpc_connect {server.url} --name lab")
+    loaded.good(f"%rpc_connect {server.url} --name other")
+    loaded.good("%%lab\nimport wave as waves, colorsys as colours")
+    loaded.good("%rpc_disconnect lab")
+    assert loaded.good("%%other\nwaves.__name__").result == "'wave'"
+    assert loaded.good("colours.__name__").result == "'colorsys'"
+
+
 def test_a_value_whose_server_was_killed(loaded: Any, serve: Serve) -> None:
     """The cell that mentions it stops with a sentence that names both, and ends at once."""
     server = serve()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import traceback
 
 import pytest
 
 from rpc_magic.wire import messages
-from rpc_magic.worker.cellsources import fetch_sources
+from rpc_magic.worker.cellsources import announce_sources, fetch_sources
 
 TEXT = "def f():\n    raise KeyError(1)  # here\n"
 
@@ -51,3 +52,18 @@ def test_lines_that_nobody_has(error):
     for client in (Client(b""), Client()):
         fetch_sources(error, client)
         assert "<a cell elsewhere>" not in linecache.cache
+
+
+def test_sources_are_fetched_when_somebody_asks(monkeypatch):
+    """`inspect.getsource` of a function that came finds it; nothing is asked before, nor for what is no function."""
+    monkeypatch.setattr(linecache, "cache", dict(linecache.cache))
+    namespace: dict = {}
+    exec(compile(TEXT, "/no/such/folder/another_cell.py", "exec"), namespace)
+    client = Client(TEXT.encode())
+    announce_sources([3, len, namespace["f"]], client)
+    assert client.asked == []
+    assert inspect.getsource(namespace["f"]) == TEXT
+    assert client.asked == [("", ("/no/such/folder/another_cell.py",))]
+    announce_sources([namespace["f"]], client)
+    assert linecache.getline("/no/such/folder/another_cell.py", 1) == "def f():\n"
+    assert len(client.asked) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import re
 import types
 import weakref
 from collections import deque
@@ -31,6 +32,11 @@ _PLAIN: frozenset[type] = frozenset({
     type(None), bool, int, float, complex, str, bytes, bytearray, range, slice, memoryview, type(...),
     types.ModuleType, types.CodeType, types.BuiltinFunctionType,
 })  # fmt: skip
+
+_LOOKUPS = re.compile(rb"\x8c(.)([^\x93\x94]{1,255})\x94?\x93|c__main__\n([^\n]+)\n", re.DOTALL)
+"""Where a pickle looks a name up: protocol 4 and later, and those before."""
+_PICKLE = 16 << 20
+"""Bytes of a pickle that is looked into."""
 
 _GLOBAL_OPS = frozenset({
     "LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS",
@@ -64,11 +70,12 @@ def code_globals(code: types.CodeType) -> frozenset[str]:
 def referenced_names(obj: object, namespace: Mapping[str, object]) -> frozenset[str]:
     """Return the names in `namespace` that the code behind `obj` refers to when it runs.
 
-    Looked into are functions of any kind whose globals are `namespace`; what wraps them (``__wrapped__``,
-    partials, methods, properties, closures, defaults); classes defined in the namespace with their methods,
-    bases and nested classes; instances (the names of their class and what their attributes hold); and list,
-    tuple, set, dict and deque, all within `MAX_OBJECTS` and `MAX_DEPTH`. Nothing of the user's own code runs,
-    nothing is compared, and no module or class of a library is looked into.
+    Looked into are functions of any kind whose globals are `namespace`; what wraps them
+    (``__wrapped__``, partials, methods, properties, closures, defaults); classes defined in the
+    namespace with their methods, bases and nested classes; instances (the names of their class and what
+    their attributes hold); and list, tuple, set, dict and deque, all within `MAX_OBJECTS` and
+    `MAX_DEPTH`; and bytes that are a pickle. Nothing of the user's own code runs, nothing is compared,
+    and no module or class of a library is looked into.
 
     Args:
         obj: any object.
@@ -78,11 +85,25 @@ def referenced_names(obj: object, namespace: Mapping[str, object]) -> frozenset[
         The names; only those that `namespace` has at this moment. Thread-safe as long as no other thread
         changes the containers looked at.
     """
+    if type(obj) is bytes:
+        return frozenset(name for name in _named_in_pickle(obj) if name in namespace)
     if type(obj) in _PLAIN:
         return frozenset()
     search = _Search(namespace)
     search.run(obj)
     return frozenset(name for name in search.names if name in namespace)
+
+
+def _named_in_pickle(data: bytes) -> set[str]:
+    """Return the names that a pickle looks up in ``__main__``, or in any other module."""
+    if data[:1] != b"\x80" or len(data) > _PICKLE or b"__main__" not in data:
+        return set()
+    found = (
+        match[2] or match[3]
+        for match in _LOOKUPS.finditer(data)
+        if not match[1] or len(match[2]) == match[1][0]
+    )
+    return {name.decode(errors="replace").partition(".")[0] for name in found}
 
 
 class _Search:

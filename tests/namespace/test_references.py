@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
 import time
 from typing import Any
 
@@ -178,3 +180,20 @@ def test_missing_names_are_left_out() -> None:
     assert referenced_names(namespace["f"], namespace) == frozenset()
     namespace["later"] = 1
     assert referenced_names(namespace["f"], namespace) == {"later"}
+
+
+class Thing:
+    """It is pickled as if a cell had defined it."""
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_pickles(protocol: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Classes and functions that a pickle looks up are named, texts in it are not."""
+    names = {"Thing": Thing, "function": lambda: None, "text": 1, "Other": 2}
+    monkeypatch.setattr(sys.modules["__main__"], "Thing", Thing, raising=False)
+    monkeypatch.setattr(sys.modules["__main__"], "function", names["function"], raising=False)
+    monkeypatch.setattr(Thing, "__module__", "__main__")
+    names["function"].__module__, names["function"].__qualname__ = "__main__", "function"
+    data = pickle.dumps([Thing(), {"text": "Other"}, names["function"], Thing], protocol)
+    assert referenced_names(data, names) == {"Thing", "function"}
+    assert referenced_names(b"\x80 no pickle __main__", names) == frozenset()

@@ -1,8 +1,8 @@
 """A session's variables in a file: what ``%rpc_save`` and ``%rpc_load`` call there.
 
-The file is ``_MAGIC``, Python's minor version, the number of buffers, their lengths, and the buffers as
-`rpc_magic.serial.encode` gives them for the dict of variables. Objects that variables share stay shared. Loading runs
-code that the file names, as unpickling does.
+The file is ``_MAGIC``, Python's minor version (zeros where any will do), the number of buffers, their lengths, and the
+buffers as `rpc_magic.serial.encode` gives them for the dict of variables. Objects that variables share stay shared.
+Loading runs code that the file names, as unpickling does.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ __all__ = ["load", "save", "variables", "write"]
 _MAGIC = b"rpc_magic session 1\n"
 _HEAD = Struct("<BBQ")
 _LENGTH = Struct("<Q")
+_ANY = (0, 0)
+"""Stands for a Python version where the file holds no bytecode."""
 
 
 def save(path: str) -> tuple[list[str], dict[str, str]]:
@@ -44,7 +46,7 @@ def save(path: str) -> tuple[list[str], dict[str, str]]:
     values, namespace = variables(shell), shell.user_ns
     left: dict[str, str] = {}
     try:
-        buffers = serial.encode(values, namespace=namespace, carry=False)
+        version, buffers = _encode(values, namespace)
     except TransferError:
         for name, value in list(values.items()):
             try:
@@ -52,13 +54,21 @@ def save(path: str) -> tuple[list[str], dict[str, str]]:
             except TransferError as error:
                 left[name] = str(error)
                 del values[name]
-        buffers = serial.encode(values, namespace=namespace, carry=False)
+        version, buffers = _encode(values, namespace)
     file = Path(path).expanduser()
     try:
-        write(file, buffers)
+        write(file, buffers, version)
     except OSError as error:
         raise RpcMagicError(f"the variables cannot be saved to {file}: {error.strerror or error}") from error
     return list(values), left
+
+
+def _encode(values: dict[str, object], namespace: dict[str, Any]) -> tuple[tuple[int, int], Sequence[Buffer]]:
+    """Encode variables for every Python version, which takes the source of each function; else for this one."""
+    try:
+        return _ANY, serial.encode(values, namespace=namespace, carry=False, code="source")
+    except TransferError:
+        return sys.version_info[:2], serial.encode(values, namespace=namespace, carry=False)
 
 
 def variables(shell: Any) -> dict[str, object]:
@@ -71,15 +81,20 @@ def variables(shell: Any) -> dict[str, object]:
     }
 
 
-def write(file: Path, buffers: Sequence[Buffer]) -> None:
+def write(file: Path, buffers: Sequence[Buffer], version: tuple[int, int] = sys.version_info[:2]) -> None:
     """Write encoded variables to a new file, which then takes the place of an older one in one step.
+
+    Args:
+        file: the file.
+        buffers: the variables.
+        version: of the Python that can load them; `_ANY` where it does not matter.
 
     Raises:
         OSError: it cannot be written; what was there is as it was.
     """
     with writing(file) as out:
         views = [memoryview(buffer).cast("B") if len(buffer) else memoryview(b"") for buffer in buffers]
-        out.write(_MAGIC + _HEAD.pack(*sys.version_info[:2], len(views)))
+        out.write(_MAGIC + _HEAD.pack(*version, len(views)))
         out.write(b"".join(_LENGTH.pack(len(view)) for view in views))
         for view in views:
             out.write(view)
@@ -112,10 +127,11 @@ def _read(file: Path) -> list[bytearray]:
         if len(head) < _HEAD.size:
             raise RpcMagicError(f"{file} is cut short; save it again")
         major, minor, count = _HEAD.unpack(head)
-        if (major, minor) != sys.version_info[:2]:
+        if (major, minor) not in {_ANY, sys.version_info[:2]}:
             raise RpcMagicError(
                 f"{file} was saved by Python {major}.{minor}, this session runs "
-                f"{sys.version_info[0]}.{sys.version_info[1]}: load it in a session of the same version"
+                f"{sys.version_info[0]}.{sys.version_info[1]}, and a function in it has no source that this one could "
+                "take: load it in a session of the same version"
             )
         rest = file.stat().st_size - data.tell()
         if count * _LENGTH.size > rest:

@@ -13,6 +13,7 @@ from live import SECONDS, served
 from pythons import MINORS, ROOT, python_of
 
 import rpc_magic
+from rpc_magic import errors
 from rpc_magic.runtime import launch
 
 CASES = Path(__file__).with_name("version_cases.py")
@@ -169,3 +170,38 @@ def test_what_is_told_at_connect(url):
     """The client is told of Python, rpc_magic and dill."""
     with rpc_magic.connect(url) as conn:
         assert {"python", "rpc_magic", "dill"} <= conn.info().versions.keys()
+
+
+MADE = """
+scale = 3
+class Base:
+    def get(self): return self.value
+class Point(Base):
+    def __init__(self): self.value = scale
+    def get(self): return super().get() * 2
+def times(x, *, more=1): return x * scale + more
+def outer(k):
+    return lambda z: z * k
+shared = [1]
+pair, point, inner = (shared, shared), Point(), outer(5)
+"""
+DEED = "from rpc_magic.worker.checkpoints import load, save\n"
+
+
+def test_a_checkpoint(their_server, url, tmp_path):
+    """What one version has saved the other loads, both ways; where a function has no source, a sentence says so."""
+    file = tmp_path / "session"
+    for one, other in ((url, their_server), (their_server, url)):
+        with rpc_magic.connect(one) as conn:
+            conn.run(MADE)
+            conn.run(f"{DEED}save({str(file)!r})")
+        with rpc_magic.connect(other) as conn:
+            conn.run(f"{DEED}load({str(file)!r})")
+            said = conn.run("times(2), point.get(), inner(2), pair[0] is pair[1], isinstance(point, Base)")
+            assert said.value == (7, 6, 10, True, True)
+    with rpc_magic.connect(url) as conn:
+        conn.run(f"{DEED}exec('def f(): return 1')\nsave({str(file)!r})")
+    with rpc_magic.connect(url) as conn:
+        assert conn.run(f"{DEED}load({str(file)!r})\nf()").value == 1
+    with rpc_magic.connect(their_server) as conn, pytest.raises(errors.RpcMagicError, match="no source"):
+        conn.run(f"{DEED}load({str(file)!r})")

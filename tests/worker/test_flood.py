@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rpc_magic.wire import messages
@@ -42,6 +42,7 @@ def test_a_million_lines():
     assert text_of(rest) == "".join(f"{n}\n" for n in range(999_000, 1_000_000))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
 @given(
     st.lists(st.text(alphabet="ab\n", max_size=30), max_size=40),
     st.integers(0, 12),

@@ -16,7 +16,8 @@ from rpc_magic.errors import RpcMagicError, TransferError
 from rpc_magic.settings import WireLimits, WorkerSettings
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
-from rpc_magic.worker.tracebacks import error_record
+from rpc_magic.worker.answering import answering
+from rpc_magic.worker.tracebacks import error_record, is_unprintable
 
 __all__ = ["Exposed", "public_functions"]
 
@@ -111,7 +112,9 @@ class Exposed:
 
 def failure(error: BaseException) -> Answer:
     """Return the answer that says what a function raised."""
-    return messages.Failed(error_record(error)), serial.encode_error(error, namespace=_main_namespace())
+    error = answering(error)
+    record = messages.Failed(error_record(error))
+    return record, () if is_unprintable(error) else serial.encode_error(error, namespace=_main_namespace())
 
 
 def public_functions(module: ModuleType) -> dict[str, Callable[..., Any]]:

@@ -26,6 +26,7 @@ from rpc_magic.settings import WireLimits, WorkerSettings
 from rpc_magic.surroundings import Surroundings
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer
+from rpc_magic.worker.answering import answering
 from rpc_magic.worker.celldone import answer_asked_for, answer_automatic
 from rpc_magic.worker.cells import CellResult, run_awaitable, run_cell, run_expression
 from rpc_magic.worker.changes import TOGETHER, Before, State
@@ -123,6 +124,7 @@ class Session:
 
     def failure(self, error: BaseException) -> Answer:
         """Return the answer that says what a call raised."""
+        error = answering(error)
         self._modules.advise(error)
         return messages.Failed(error_record(error, shell=self.shell)), self.values.encode_error(error)
 

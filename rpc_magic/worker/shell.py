@@ -26,6 +26,7 @@ from traitlets import Type
 from traitlets.config import Config
 
 from rpc_magic.wire import messages
+from rpc_magic.worker.answering import answering
 from rpc_magic.worker.bundles import plain
 from rpc_magic.worker.commands import run_command
 from rpc_magic.worker.comms import Comms
@@ -212,7 +213,8 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
             else:
                 with self.gate.user_code():
                     exec(code_obj, self.user_global_ns, self.user_ns)
-        except BaseException as error:  # noqa: BLE001 - it belongs to the user, whatever it is
+        except BaseException as raised:  # noqa: BLE001 - it belongs to the user, whatever it is
+            error = answering(raised)
             hide_own_frames(error)
             if result is not None:
                 result.error_in_exec = error

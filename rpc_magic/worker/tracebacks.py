@@ -17,6 +17,7 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from rpc_magic.wire.messages import ErrorRecord
+from rpc_magic.worker.answering import StandIn
 from rpc_magic.worker.bundles import plain_text
 from rpc_magic.worker.cellnames import FILE_NAME
 from rpc_magic.worker.patience import OutOfPatienceError, at_most
@@ -87,7 +88,8 @@ def is_unprintable(error: BaseException) -> bool:
 
     Such a one must not reach the client, where printing it would hang or fail in the same way; its record does.
     """
-    return _quietly(_make_texts, error, seconds=_PATIENCE_TO_TRAVEL) is not True
+    is_stand_in = any(isinstance(one, StandIn) for one in relatives(error))
+    return is_stand_in or _quietly(_make_texts, error, seconds=_PATIENCE_TO_TRAVEL) is not True
 
 
 def _make_texts(error: BaseException) -> bool:

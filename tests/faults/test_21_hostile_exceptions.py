@@ -37,6 +37,10 @@ RAISED = {
     "str never returns": "raise make(__str__=hang, __repr__=hang)",
     "repr never returns": "raise make(__repr__=hang)",
     "the cause's str never returns": "raise Other(1, two=2) from make(__str__=hang)",
+    "getattribute never returns": "raise make(__getattribute__=hang)",
+    "getattribute fails": "raise make(__getattribute__=fail)",
+    "class never returns": "raise make(__class__=property(hang))",
+    "the cause's getattribute never returns": "raise Other(1, two=2) from make(__getattribute__=hang)",
     "reduce never returns": "raise make(__reduce__=hang, __reduce_ex__=hang)",
 }
 

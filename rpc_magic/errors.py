@@ -151,9 +151,8 @@ class SessionDiedError(RpcMagicError):
 
     def __init__(self, session: str, cause: str, last_words: str = "") -> None:
         self.session, self.cause, self.last_words = session, cause, last_words
-        text = (
-            f"the session {session!r} ended ({cause}); its variables are gone. %rpc_restart gives a new one"
-        )
+        text = f"the session {session!r} ended ({cause}); its variables are gone. "
+        text += "%rpc_restart (or restart()) gives a new one"
         super().__init__(text + (f"\nIts last words:\n{last_words}" if last_words else ""))
 
 
@@ -171,7 +170,7 @@ class CallTimeoutError(RpcMagicError, TimeoutError):
         if is_session_ended:
             text += (
                 "; its code did not listen, so its session was ended: its variables are gone, and %rpc_restart "
-                "gives a new one"
+                "(or restart()) gives a new one"
             )
         super().__init__(text)
 

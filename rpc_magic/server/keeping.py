@@ -128,6 +128,8 @@ class Keeping:
             )
         elif kept.kept:
             session.farewell = "; its variables are kept for the next start"
+        if kept.results:
+            session.farewell += f"; results of calls that have ended and could not be kept: {kept.results}"
         if session.farewell:
             log.info("session %s%s", session.name, session.farewell)
 

@@ -157,11 +157,15 @@ class Keep(Internal, tag=21, frozen=True):
 
 
 class Kept(Internal, tag=22, frozen=True):
-    """Worker to supervisor: so many variables were kept, so many could not be; or why none was, a clause."""
+    """Worker to supervisor: so many variables were kept, so many could not be; or why none was, a clause.
+
+    `results`: of calls that have ended for nobody, so many could not be kept.
+    """
 
     kept: int
     left: int
     reason: str = ""
+    results: int = 0
 
 
 class Keeping(Internal, tag=23, frozen=True):

@@ -44,15 +44,16 @@ def keep_for(request: internal.Keep, ticket: str, calls: Calls) -> internal.Kept
     """
     file = Path(request.file)
     try:
-        room = request.limit - write_calls(calls_of(file), calls, request.limit)
-        names, left = keep(file, request.seconds, room)
+        size, results = write_calls(calls_of(file), calls, request.limit)
+        names, left = keep(file, request.seconds, request.limit - size)
         if names or left or calls:
             owner = digest_of(bytes.fromhex(ticket))
             now = time.time()
-            write_record(file, KeptRecord(request.session, owner, now, request.until, tuple(names), left))
+            told = {**left, **results}
+            write_record(file, KeptRecord(request.session, owner, now, request.until, tuple(names), told))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is said
         return internal.Kept(0, 0, getattr(error, "strerror", None) or str(error))
-    return internal.Kept(len(names), len(left))
+    return internal.Kept(len(names), len(left), results=len(results))
 
 
 def keep(file: Path, seconds: float, limit: int) -> tuple[list[str], dict[str, str]]:

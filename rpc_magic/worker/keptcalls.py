@@ -20,21 +20,28 @@ Calls = list[tuple[str, list[tuple[bytes, Sequence[Buffer]]]]]
 """What tells which call it was, and its messages, each with its buffers."""
 
 
-def write_calls(file: Path, calls: Calls, limit: int) -> int:
-    """Write a file, of the calls that fit into `limit` bytes; return its size, 0 when there is none.
+def write_calls(file: Path, calls: Calls, limit: int) -> tuple[int, dict[str, str]]:
+    """Write a file, of the calls that fit into `limit` bytes.
+
+    Returns:
+        Its size, 0 when there is none; and which results are left out, each with the reason.
 
     Raises:
         OSError: it cannot be written.
     """
     kept: Calls = []
+    left: dict[str, str] = {}
     size = 0
-    for label, said in calls:
+    for place, (label, said) in enumerate(calls, 1):
         more = sum(len(message) + sum(map(len, buffers)) for message, buffers in said)
         if size + more <= limit:
             kept.append((label, said))
             size += more
+        else:
+            reason = f"it has {more:,} bytes; with the others it is over the limit of {limit:,}"
+            left[f"result {place} of {len(calls)}, of {label!r}"] = reason
     if not kept:
-        return 0
+        return 0, left
     listing = messages.CallList(
         tuple(messages.CallInfo(number, label, "ended") for number, (label, _) in enumerate(kept, 1))
     )
@@ -45,7 +52,7 @@ def write_calls(file: Path, calls: Calls, limit: int) -> int:
             for message, buffers in said:
                 seq += 1
                 out.writelines(encode_frame(number, seq, 0, message, buffers))
-        return out.tell()
+        return out.tell(), left
 
 
 def read_calls(file: Path) -> Iterator[tuple[str, list[tuple[messages.Message, bytes, Sequence[Buffer]]]]]:

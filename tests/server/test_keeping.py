@@ -149,6 +149,35 @@ def test_results_that_nobody_has_received(tmp_path: Path, capsys: pytest.Capture
         assert kept_files() == []
 
 
+def test_results_over_the_limit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are told, to the log and to whoever comes back; those that fit are kept."""
+    go = tmp_path / "go"
+
+    def wait() -> None:
+        while not go.exists():
+            time.sleep(0.01)
+
+    with served(name=NAME, limits={"kept": 100 * KIB}) as url:
+        conn = rpc_magic.connect(url, session="s")
+        conn.submit(wait)
+        conn.submit(bytes, 200_000)
+        conn.submit(len, "small")
+        eventually(lambda: conn.info().state == "busy")
+        conn.close()
+        go.touch()
+        with rpc_magic.connect(url) as other:
+            eventually(lambda: states(other)["s"] == "idle")
+        conn = rpc_magic.connect(url, session="s")
+        end()
+        assert "results of calls that have ended and could not be kept: 1" in lost(conn)
+    with served(name=NAME) as url, rpc_magic.connect(url, session="s") as conn:
+        line = said(capsys)
+        assert "result 2 of 3, of " in line
+        assert "it has 200," in line
+        assert "over the limit" in line
+        assert conn.left_result(conn.left_calls()[-1].number) == 5
+
+
 def states(conn: rpc_magic.Connection) -> dict[str, str]:
     """The state of each session, by its name."""
     answer = conn.attachment.control.ask(control.ListSessions(), control.Sessions, SECONDS)

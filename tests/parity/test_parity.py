@@ -17,8 +17,8 @@ TIMEOUT = 60 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))  # secon
 REMOTE = ("one",)
 MIXED = ("one", "two", LOCAL)
 """Of three cells in turn, two run on two servers and one here."""
-ALSO_MIXED = {"bank_classes", "one_notebook_many_cells"}
-"""Notebooks whose cells share variables and nothing else: no random seeds, options, generators, widgets or magics."""
+ALSO_MIXED = {"bank_classes", "numpy_heat", "one_notebook_many_cells", "pandas_sales", "sklearn_iris"}
+"""Notebooks whose cells share variables, random seeds and options; no generators, widgets or magics."""
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

@@ -6,9 +6,7 @@ placeholder is bound, which `rpc_magic.notebook.mention` fetches when a cell men
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -18,7 +16,7 @@ from rpc_magic.client.running import Run
 from rpc_magic.errors import TransferError
 from rpc_magic.namespace import REMOTE, replace_within
 from rpc_magic.notebook.inplace import update_in_place
-from rpc_magic.notebook.registry import Registry, Server, address_of, module_named
+from rpc_magic.notebook.registry import Registry, Server, address_of
 from rpc_magic.notebook.states import is_immutable, state_of
 from rpc_magic.notebook.sync import is_history
 
@@ -137,7 +135,7 @@ class _Binder:
         # The code behind what was made there may refer to what the cell read, and to what it made itself.
         reads = self._reads.union(self._run.kept, self._run.result.outputs)
         for name, value in self._own_placeholders().items():
-            module = _module_here(value)
+            module = self._registry.module_here(value)
             if module is not None and namespace.get(name) is module:
                 note_received(self._server, namespace, name)
                 continue
@@ -195,12 +193,6 @@ def is_synchronised(server: Server, namespace: dict[str, Any], name: str) -> boo
         return bool(state_of(value, namespace).key == state)
     except TransferError:
         return False
-
-
-def _module_here(value: RemoteValue) -> ModuleType | None:
-    """Return the module that a placeholder stands for, where it is imported here already."""
-    name = module_named(value)
-    return None if name is None else sys.modules.get(name)
 
 
 def note_received(server: Server, namespace: dict[str, Any], name: str) -> None:

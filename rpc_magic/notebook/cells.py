@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rpc_magic.client import RemoteValue
@@ -161,6 +162,8 @@ class Runner:
         self, server: Server, cell: str, options: CellOptions, plan: Plan, *, is_alone: bool = True
     ) -> messages.RunCell:
         """Return the message that asks for a cell to be run; `is_alone`: nothing else runs meanwhile."""
+        named = (self.shell.user_ns.get(name) for name in (*plan.inputs, *plan.watch))
+        modules = [value for value in named if isinstance(value, ModuleType)]
         is_automatic = self.config.auto and options.outputs is None
         is_captured = isinstance(sys.stdout, io.StringIO)  # as by %%capture: no page has to take it
         news = None
@@ -179,6 +182,7 @@ class Runner:
             lines=0 if is_captured else self.config.output_lines,
             size=0 if is_captured else self.config.output_size,
             surroundings=news,
+            imports=tuple(part for module in modules for part in self.registry.parts_of(module)),
         )
 
     def _send(self, server: Server, request: messages.RunCell, plan: Plan, timeout: float | None) -> Run:

@@ -45,6 +45,8 @@ class Extension:
     def __init__(self, shell: Any) -> None:
         self.shell = shell
         self.registry = Registry()
+        for text in shell.user_ns.get("In", ()):
+            self.registry.note_imports(str(text))
         self.config = Config()
         self.runner = Runner(shell, self.registry, self.config)
         self.background = Background(self.runner)
@@ -76,7 +78,9 @@ class Extension:
             namespace.pop(HIDDEN, None)
 
     def _cell_begins(self, info: Any = None) -> None:
-        self.runner.surroundings.settle(str(getattr(info, "raw_cell", "")))
+        text = str(getattr(info, "raw_cell", ""))
+        self.runner.surroundings.settle(text)
+        self.registry.note_imports(text)
         for server in self.registry.servers.values():
             server.status.cell_begins()
 

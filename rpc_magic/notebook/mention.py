@@ -149,6 +149,10 @@ class Fetcher:
             if owner is None:
                 self._shell.user_ns[name] = self._registry.here_instead(name, value)
                 continue
+            module = self._registry.module_of(value)
+            if module is not None:  # it is no value of the session's
+                bind_fetched(self._shell, self._registry, owner, [(value, module)])
+                continue
             values = by_server.setdefault(owner.name, [])
             if not any(value is other for other in values):
                 values.append(value)

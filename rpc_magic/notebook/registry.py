@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 import sys
 import weakref
 from collections.abc import Iterable
@@ -21,8 +22,9 @@ from rpc_magic.notebook.relay import Relay
 from rpc_magic.notebook.status import Status
 from rpc_magic.runtime.processes import machine_id
 
-__all__ = ["Registry", "Server", "address_of", "module_named"]
+__all__ = ["Registry", "Server", "address_of"]
 
+_IMPORT = re.compile(r"(?m)^[ \t]*import[ \t]+([^#\n;]+)")
 _GONE = frozenset({"died", "lost", "closed"})
 """States of a connection whose session hears nothing any more."""
 
@@ -36,7 +38,7 @@ def address_of(value: RemoteValue) -> tuple[str, str]:
     return ticket, key
 
 
-def module_named(value: RemoteValue) -> str | None:
+def _module_named(value: RemoteValue) -> str | None:
     """Return the name of the module that a placeholder stands for; None for anything else."""
     info = value._info  # noqa: SLF001 - its description has no other door
     name = info.preview.removeprefix("module ")
@@ -128,6 +130,7 @@ class Registry:
         self.default = ""
         self.placed: weakref.WeakKeyDictionary[RemoteValue, Any] = weakref.WeakKeyDictionary()
         self._told: set[str] = set()
+        self._parts: dict[str, dict[str, None]] = {}
         self._groups: weakref.WeakKeyDictionary[RemoteValue, object] = weakref.WeakKeyDictionary()
 
     def add(self, server: Server) -> None:
@@ -211,11 +214,42 @@ class Registry:
         Raises:
             RemoteValueError: it is no module, or there is none of that name here; the text says where it was.
         """
-        module = module_named(value)
-        if module is not None:
-            with contextlib.suppress(ImportError):
-                return importlib.import_module(module)
-        raise self._gone(name, value)
+        module = self.module_of(value)
+        if module is None:
+            raise self._gone(name, value)
+        return module
+
+    def note_imports(self, cell: str) -> None:
+        """Note which parts of packages a cell imports, wherever it runs: ``import a.b`` binds `a`, and means both."""
+        for line in _IMPORT.findall(cell):
+            for part in line.split(","):
+                package, dot, _ = part.strip().partition(".")
+                if dot and part.split()[1:] == []:
+                    self._parts.setdefault(package, {})[part.strip()] = None
+
+    def parts_of(self, module: ModuleType) -> list[str]:
+        """Return the parts of a package that cells have imported."""
+        return list(self._parts.get(module.__name__, ()))
+
+    def module_of(self, value: RemoteValue) -> ModuleType | None:
+        """Return the module that a placeholder stands for, imported here with those parts; None where it cannot be."""
+        name = _module_named(value)
+        if name is None:
+            return None
+        with contextlib.suppress(ImportError):
+            module = importlib.import_module(name)
+            for part in self._parts.get(name, ()):
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(part)
+            return module
+        return None
+
+    def module_here(self, value: RemoteValue) -> ModuleType | None:
+        """Return the module that a placeholder stands for, where it is imported here already, with those parts."""
+        name = _module_named(value)
+        if name is None or not sys.modules.keys() >= self._parts.get(name, {}).keys():
+            return None
+        return sys.modules.get(name)
 
     def _gone(self, name: str, value: RemoteValue) -> RemoteValueError:
         """Return the error that says where a variable's value was."""

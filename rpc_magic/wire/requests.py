@@ -77,6 +77,7 @@ class RunCell(Message, tag=4, frozen=True):
         eager: pickled bytes up to which plain values come back by themselves; -1 for the session's own limit.
         number: the cell's number in the notebook, which it gets in the session as well; 0 leaves it to the session.
         lines, size: of what it prints, so many lines and characters are shown before the rest is thinned out; 0: all.
+        imports: parts of packages to import first: the notebook has imported them, as by ``import a.b``.
         surroundings: what has changed of the states that `rpc_magic.surroundings` keeps equal, each encoded; None keeps
             them apart.
     """
@@ -94,6 +95,7 @@ class RunCell(Message, tag=4, frozen=True):
     lines: int = 0
     size: int = 0
     surroundings: dict[str, bytes] | None = None
+    imports: tuple[str, ...] = ()
 
 
 class Push(Message, tag=5, frozen=True):

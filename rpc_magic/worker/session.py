@@ -7,6 +7,7 @@ worker's main thread, user code inside the gate.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import json
 import sys
@@ -270,6 +271,10 @@ class Session:
                 self.namespace.update(values)
                 self.shell.keep_results(values)
                 self._modules.note_functions(values.values())
+            with self.gate.user_code():
+                for name in request.imports:
+                    with contextlib.suppress(Exception):  # the cell meets what is missing, where it uses it
+                        importlib.import_module(name)
             if request.surroundings is not None:
                 with self.gate.user_code():  # it may load libraries
                     self._surroundings.take(

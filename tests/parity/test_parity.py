@@ -17,7 +17,7 @@ TIMEOUT = 60 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))  # secon
 REMOTE = ("one",)
 MIXED = ("one", "two", LOCAL)
 """Of three cells in turn, two run on two servers and one here."""
-ALSO_MIXED = {"bank_classes", "numpy_heat", "one_notebook_many_cells", "pandas_sales", "sklearn_iris"}
+ALSO_MIXED = {"bank_classes", "numpy_heat", "one_notebook_many_cells", "pandas_sales"}
 """Notebooks whose cells share variables, random seeds and options; no generators, widgets or magics."""
 
 

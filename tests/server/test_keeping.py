@@ -121,15 +121,20 @@ def test_results_that_nobody_has_received(tmp_path: Path, capsys: pytest.Capture
             raise LookupError("not here")
         return np.arange(1_000_000)
 
+    def last(text: str) -> int:
+        (tmp_path / "last").touch()
+        return len(text)
+
     with served(name=NAME) as url:
         conn = rpc_magic.connect(url, session="s")
         conn.submit(wait, False)
         conn.submit(wait, True)
-        conn.submit(len, "received")
+        conn.submit(last, "received")
         eventually(lambda: conn.info().state == "busy")
         conn.close()
         go.touch()
         with rpc_magic.connect(url) as other:
+            eventually((tmp_path / "last").exists)  # between two calls it is idle as well
             eventually(lambda: states(other)["s"] == "idle")
     with served(name=NAME) as url, rpc_magic.connect(url, session="s") as conn:
         assert "3 calls have ended meanwhile" in said(capsys)
@@ -157,15 +162,20 @@ def test_results_over_the_limit(tmp_path: Path, capsys: pytest.CaptureFixture[st
         while not go.exists():
             time.sleep(0.01)
 
+    def last(text: str) -> int:
+        (tmp_path / "last").touch()
+        return len(text)
+
     with served(name=NAME, limits={"kept": 100 * KIB}) as url:
         conn = rpc_magic.connect(url, session="s")
         conn.submit(wait)
         conn.submit(bytes, 200_000)
-        conn.submit(len, "small")
+        conn.submit(last, "small")
         eventually(lambda: conn.info().state == "busy")
         conn.close()
         go.touch()
         with rpc_magic.connect(url) as other:
+            eventually((tmp_path / "last").exists)
             eventually(lambda: states(other)["s"] == "idle")
         conn = rpc_magic.connect(url, session="s")
         end()

@@ -75,10 +75,11 @@ class ConnectError(RpcMagicError):
         url: what was to be connected to.
         reason: why it failed, one clause.
         hint: what to do next, one sentence; may be empty.
+        is_final: the server is well and has nothing of the kind, so another attempt would not help.
     """
 
-    def __init__(self, url: str, reason: str, hint: str = "") -> None:
-        self.url, self.reason, self.hint = url, reason, hint
+    def __init__(self, url: str, reason: str, hint: str = "", *, is_final: bool = False) -> None:
+        self.url, self.reason, self.hint, self.is_final = url, reason, hint, is_final
         super().__init__(f"cannot connect to {url}: {reason}." + (f" {hint}" if hint else ""))
 
 

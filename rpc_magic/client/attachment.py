@@ -98,7 +98,7 @@ class Attachment:
         self.ticket = b""
         self.session = ""
         self.worker_pid = 0
-        self.is_new = False
+        self.is_new, self.died = False, ""
         self.kept: control.KeptSession | None = None
         self._former = former
         self.state = "attached"
@@ -195,7 +195,7 @@ class Attachment:
         with Deferred():  # an answer that nobody took would be taken for the next one's
             answer = self.check(self.control.ask(request, control.Attached, self.timeout))
             self.ticket, self.session, self.worker_pid = answer.ticket, answer.session, answer.worker_pid
-            self.is_new, self.kept = answer.is_new, answer.kept
+            self.is_new, self.died, self.kept = answer.is_new, answer.died, answer.kept
             self._recovery.note_session(answer.worker_pid)
 
     def check(self, answer: control.Attached | control.NotAttached) -> control.Attached:
@@ -279,8 +279,12 @@ class Attachment:
 
     def _hear(self, message: control.ToClient) -> None:
         match message:
-            case control.SessionEnded(session, ticket, cause, last_words) if ticket == self.ticket:
-                self.die(SessionDiedError(session, cause, last_words))
+            case control.SessionEnded(session, ticket, cause, last_words, has_rest) if ticket == self.ticket:
+                error = SessionDiedError(session, cause, last_words)
+                if has_rest:
+                    self._recovery.note_death(error)
+                else:
+                    self.die(error)
             case control.Taken(holder):
                 self.lose(self._taken_by(holder))
             case control.Goodbye(reason):
@@ -321,7 +325,7 @@ class Attachment:
         if self._error is not None and not (role is Role.FUNCTIONS and self.state == "died"):
             return self._error
         if can_resume:
-            self._recovery.start()
+            self._recovery.note_lost(role)
             return None
         error = ConnectionLostError(self.url, detail)
         if self.control.is_gone:

@@ -84,7 +84,7 @@ def dial(
         Verdict.BUSY: "the server has as many connections as it takes (its --limit connections, or open files)",
         Verdict.NO_SUCH_SESSION: "the session has ended, or the server has no such thing",
     }
-    raise ConnectError(url, reasons[verdict])
+    raise ConnectError(url, reasons[verdict], is_final=verdict is Verdict.NO_SUCH_SESSION)
 
 
 def _explain(url: str, error: OSError | EOFError | ProtocolError) -> ConnectError:

@@ -203,6 +203,9 @@ class Link(ResumableLink):
                 raise ProtocolError("the other side goes on with what has not been cut")
             self._go_on(is_known=message.is_known)
             return
+        if isinstance(message, messages.NothingMore):
+            self.has_all = True
+            return
         if isinstance(message, messages.Libraries):
             text = self.on_libraries(message.versions)
             if not text:

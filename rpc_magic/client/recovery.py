@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,8 @@ class Recovery:
         self._processes: tuple[Identity, ...] = ()  # that the session needs, where they can be seen
         self._supervisor: Identity | None = None  # likewise; the program that exposes functions ends with it
         self._cut_at = 0.0
+        self._death: SessionDiedError | None = None
+        self._resuming: Role | None = None
         self._resumed: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def start(self) -> None:
@@ -74,8 +77,17 @@ class Recovery:
         """Try no more; may be called more than once."""
         self._reconnecting.end()
 
+    def note_death(self, error: SessionDiedError) -> None:
+        """I/O thread: the session has died, and the server has more of what it said than it may have sent."""
+        self._death = error
+        link = self._attachment.links.get(Role.DATA)
+        if link is not None:
+            link.cut()  # what carried it is gone, or will be at once
+        self.start()
+
     def note_session(self, worker_pid: int) -> None:
         """The attachment has another session, of this process."""
+        self._death = None
         is_here = self._attachment.welcome.machine == machine_id()
         self._processes = (identity_of(worker_pid), identity_of(parent_of(worker_pid))) if is_here else ()
 
@@ -83,6 +95,12 @@ class Recovery:
         """The attachment speaks with another supervisor."""
         welcome = self._attachment.welcome
         self._supervisor = identity_of(welcome.pid) if welcome.machine == machine_id() else None
+
+    def note_lost(self, role: Role) -> None:
+        """I/O thread: the connection of a link is gone."""
+        if role is self._resuming:
+            self._resumed.put(False)
+        self.start()
 
     def note_resumed(self, role: Role, *, is_known: bool) -> None:
         """Whoever reads: the other side goes on with the link of `role`, or knows nothing of it."""
@@ -118,7 +136,7 @@ class Recovery:
         """Tell whether something has still to be connected again."""
         attachment = self._attachment
         is_cut = attachment.control.is_gone or bool(attachment.links.cut_off())
-        return is_cut and attachment.state in _CONNECTED
+        return (is_cut or self._death is not None) and attachment.state in _CONNECTED
 
     def _note_retry(self, retry: Retry | None) -> None:
         attachment = self._attachment
@@ -138,10 +156,13 @@ class Recovery:
             for role, link in attachment.links.cut_off():
                 is_back = self._resume(role, link) or is_back
         except SessionDiedError as error:
-            died = error
-            attachment.io.do(lambda: attachment.die(died))
+            self._death = error
         except (AuthenticationError, ConnectionLostError, ConnectError) as error:
             self._consider(error)
+        death = self._death
+        if death is not None and not attachment.control.is_gone and self._is_all_here():
+            self._die(death)
+            is_back = True
         return is_back
 
     def _attach_again(self) -> None:
@@ -170,12 +191,42 @@ class Recovery:
         deadline = time.monotonic() + self._settings.connect_seconds
         sock = attachment.dial(role, self._settings.connect_seconds, link.due)
         is_done = self._resumed = queue.SimpleQueue()
+        self._resuming = role
         attachment.io.do(lambda: link.resume(sock))
         # No answer: it is tried again. Nobody waits for one when the session has ended meanwhile, or is left.
         while attachment.state in _CONNECTED and not link.is_gone and time.monotonic() < deadline:
             with contextlib.suppress(queue.Empty):
                 return is_done.get(timeout=_LOOK_SECONDS)
         return False
+
+    def _is_all_here(self) -> bool:
+        """The session has died: take in what it had not sent; False when that was cut, and is to be tried again."""
+        attachment = self._attachment
+        link = attachment.links.get(Role.DATA)
+        if link is None:
+            return True
+        try:
+            if not (link.is_gone or link.is_up or link.has_all):
+                self._resume(Role.DATA, link)
+        except ConnectError as error:
+            return error.is_final or isinstance(error, AuthenticationError)
+        while link.is_up and not link.has_all and attachment.state in LIVE:
+            time.sleep(_LOOK_SECONDS)
+        return link.is_gone or link.has_all
+
+    def _die(self, error: SessionDiedError) -> None:
+        """End the session's links, unless it has been given a new process meanwhile; return when that is done."""
+        attachment, is_done = self._attachment, threading.Event()
+
+        def do() -> None:
+            if self._death is error:
+                self._death = None
+                attachment.die(error)
+            is_done.set()
+
+        attachment.io.do(do)
+        while not is_done.wait(_LOOK_SECONDS) and attachment.state in LIVE:
+            pass
 
     def _consider(self, error: RpcMagicError) -> None:
         """An attempt has failed; give up where no other one can succeed."""

@@ -48,6 +48,7 @@ class ResumableLink(ABC):
     Attributes:
         on_resumed: called by whoever reads when the link goes on, or cannot (False).
         is_up: a connection carries the link.
+        has_all: the session has died, and all that it had not sent before has come.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class ResumableLink(ABC):
         self._leading = threading.Lock()  # held by the thread that leads
         self.on_resumed: Callable[[bool], None] = lambda _: None
         self.is_up = self._is_open = True
+        self.has_all = False
 
     @abstractmethod
     def _dispatch(self, frame: Frame) -> None:

@@ -75,9 +75,18 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             self._add_alias(server.name)
         self._show(server, is_text=arguments.no_widget)
         attachment = server.connection.attachment
-        if is_new and (attachment.kept is not None or (arguments.session and not attachment.is_new)):
+        if is_new and attachment.died:
+            sys.stdout.write(
+                f"{server.name}: the session {attachment.session} has died ({attachment.died}) and begins anew; "
+                "its variables are gone\n"
+            )
+        if is_new and (
+            attachment.kept is not None or (arguments.session and (attachment.died or not attachment.is_new))
+        ):
             for left in server.connection.left_calls():
-                sys.stdout.write(f"{server.name}: {left.state}: {left.label}  (%rpc_result {left.number})\n")
+                sys.stdout.write(
+                    f"{server.name}: {left.state}: {left.label}  (%rpc_result {left.number} -s {server.name})\n"
+                )
 
     def _show(self, server: Server, *, is_text: bool) -> None:
         if is_text or not is_watched(self.shell) or not show_widget(self._extension, server):

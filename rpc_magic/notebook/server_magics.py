@@ -143,9 +143,16 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         for one in answer.sessions:
             mark = " (this one)" if one.name == attachment.session else ""
             held = f"held by {one.client}" if one.client else "no client"
+            if one.state == "died":
+                _say(
+                    f"{one.name}: died {one.age:.0f} s ago ({one.cause}); %rpc_connect --session {one.name} tells "
+                    "what can still be read"
+                )
+                continue
             _say(f"{one.name}{mark}: {one.state}, process {one.pid}, {one.age:.0f} s old, {held}")
         for left in server.connection.left_calls():
-            _say(f"  left by an earlier client, {left.state}: {left.label}  (%rpc_result {left.number})")
+            ask = f"%rpc_result {left.number} -s {server.name}"
+            _say(f"  left by an earlier client, {left.state}: {left.label}  ({ask})")
 
     # ------------------------------------------------------------ variables
 
@@ -262,11 +269,12 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
         """Wait for a cell that was started with --noblock; return its value or raise what it raised.
 
         A cell that an earlier kernel has left in the session is asked for likewise: what it has shown comes first.
-        %rpc_sessions lists these.
+        %rpc_sessions lists these; with --server a number is one of theirs, else one of this notebook's own first.
 
-        Example::
+        Examples::
 
             %rpc_result 12
+            %rpc_result 1 --server gpu
         """
         arguments = read_line(self.rpc_result, line)
         text = arguments.id
@@ -274,7 +282,8 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             raise UsageError(f"%rpc_result takes the number that a Call shows, not {text!r}")
         number = None if text is None else int(text)
         calls = self._extension.background.calls
-        if self._extension.registry.servers and (number not in calls if number is not None else not calls):
+        is_own = number in calls if number is not None else bool(calls)
+        if self._extension.registry.servers and (arguments.server is not None or not is_own):
             server = self._server(arguments)
             left = [one for one in server.connection.left_calls() if number in {None, one.number}]
             if left:

@@ -39,7 +39,7 @@ class TakenKeeper:
         url: the server's address when it was started.
         versions: of the packages in its template.
         living: its workers, each with the descriptors of its link and its status page.
-        ended: how workers ended meanwhile.
+        ended: how workers ended meanwhile, each with the descriptor of what it has left, -1 for nothing.
     """
 
     packets: PacketSocket
@@ -47,7 +47,7 @@ class TakenKeeper:
     url: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     living: list[tuple[internal.Living, int, int]] = field(default_factory=list)
-    ended: list[internal.Exited] = field(default_factory=list)
+    ended: list[tuple[internal.Exited, int]] = field(default_factory=list)
 
 
 def _pattern(identity: str) -> Path:
@@ -109,7 +109,7 @@ def _listen(taken: TakenKeeper) -> TakenKeeper | None:
                     link, page = descriptors
                     taken.living.append((message, link, page))
                 case internal.Exited():
-                    taken.ended.append(message)
+                    taken.ended.append((message, descriptors[0] if descriptors else -1))
                 case internal.Adopted(pid, url):
                     taken.pid, taken.url = pid, url
                     return taken
@@ -121,5 +121,6 @@ def _listen(taken: TakenKeeper) -> TakenKeeper | None:
         log.warning("an earlier keeper could not be taken over: %s", error)
     for _, link, page in taken.living:
         close_all([link, page])
+    close_all([spool for _, spool in taken.ended if spool >= 0])
     taken.packets.close()
     return None

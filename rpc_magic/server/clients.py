@@ -92,11 +92,13 @@ class ClientConnection(asyncio.BufferedProtocol):
     # ------------------------------------------------------------ ours
 
     def look(self) -> None:
-        """Say, once, when the client has fallen silent; called from time to time."""
+        """Say, once, when the client has fallen silent, to its session too; called from time to time."""
         seconds = self._settings.missed_seconds
         was_silent, self.is_silent = self.is_silent, time.monotonic() - self.heard > seconds
         if self.is_silent and not was_silent and self._session is not None:
             log.info("%s has not been heard of for %g s", self.title, seconds)
+            if self._session.worker is not None:
+                self._session.worker.miss(self.client_id)
 
     def say(self, message: control.Control) -> None:
         """Send a message."""
@@ -142,6 +144,8 @@ class ClientConnection(asyncio.BufferedProtocol):
                     self._sessions.interrupt(self._session, call)
             case control.Detach(end):
                 self._leave(end=end)
+                if self._sessions is not None:
+                    self._sessions.remains.leave(self.client_id)
                 self.close()
             case control.EndSession(reason):
                 if self._session is not None and self._sessions is not None:
@@ -172,6 +176,8 @@ class ClientConnection(asyncio.BufferedProtocol):
                 "no_sessions", "this server runs its exposed functions and nothing else"
             )
         self._leave(end=True)  # a connection holds one session at a time
+        if not request.ticket:
+            self._sessions.remains.leave(self.client_id)
         self._session, is_new = await self._sessions.attach(request, self, self._supervisor.cwd)
         return self._attached(is_new=is_new)
 
@@ -187,7 +193,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         assert session is not None
         pid = session.worker.pid if session.worker else 0
         kept = self._sessions.kept_of(session) if self._sessions is not None else None
-        return control.Attached(session.name, session.ticket, pid, is_new, kept)
+        died = session.died if is_new else ""
+        return control.Attached(session.name, session.ticket, pid, is_new, kept, died)
 
 
 def _deed(request: control.Attach | control.Restart, said: control.Control) -> str:

@@ -36,6 +36,16 @@ class WorkerHandle:
     link: PacketSocket
     page: mmap.mmap
 
+    def inherit(self, cause: str, last_words: str, spool: int) -> None:
+        """Give the worker of a fresh session what an earlier one of its name has left that died."""
+        with contextlib.suppress(OSError):
+            self.link.send(internal.Inherit(cause, last_words), [spool])
+
+    def miss(self, client: bytes) -> None:
+        """Tell the worker that its client has not been heard of for long."""
+        with contextlib.suppress(OSError):
+            self.link.send(internal.Absent(client))
+
     def interrupt(self, call: int) -> None:
         """Send SIGINT, meant for `call` (0: whatever runs)."""
         (number,) = _WORD.unpack_from(self.page, internal.INTERRUPTS_AT)
@@ -58,7 +68,8 @@ class KeeperLink:
     Args:
         packets: the packet socket to it.
         pid: of its process.
-        on_exit: called when a worker has ended; also for each that ended with the keeper.
+        on_exit: called when a worker has ended, also for each that ended with the keeper; with the descriptor of what
+            it has left, -1 for nothing.
         on_gone: called when the keeper itself is gone.
     """
 
@@ -66,7 +77,7 @@ class KeeperLink:
         self,
         packets: PacketSocket,
         pid: int,
-        on_exit: Callable[[internal.Exited], None],
+        on_exit: Callable[[internal.Exited, int], None],
         on_gone: Callable[[], None],
     ) -> None:
         self._packets, self.pid = packets, pid
@@ -74,14 +85,15 @@ class KeeperLink:
         self._waiting: dict[bytes, asyncio.Future[WorkerHandle]] = {}
         self._living: set[bytes] = set()
         self._broken = BrokenLog()
+        self._left: set[bytes] = set()  # those that have left something
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[dict[str, str]] = self._loop.create_future()
         self._loop.add_reader(self._packets.fileno(), self._readable)
 
     @property
     def has_workers(self) -> bool:
-        """It has workers, or is about to make one."""
-        return bool(self._living or self._waiting)
+        """It has workers, is about to make one, or holds what one has left."""
+        return bool(self._living or self._waiting or self._left)
 
     async def fork(self, request: internal.Fork) -> WorkerHandle:
         """Have a worker made.
@@ -139,6 +151,16 @@ class KeeperLink:
         with contextlib.suppress(OSError):
             self._say(internal.Remember(ticket, facts))
 
+    def note_left(self, ticket: bytes) -> None:
+        """A worker that has ended has left something, which the keeper holds until `forget`."""
+        self._left.add(ticket)
+
+    def forget(self, ticket: bytes) -> None:
+        """Have the keeper let go of what a worker has left."""
+        self._left.discard(ticket)
+        with contextlib.suppress(OSError):
+            self._say(internal.Forget(ticket))
+
     def end(self, ticket: bytes) -> None:
         """Have a worker ended; `on_exit` follows."""
         self._say(internal.EndWorker(ticket))
@@ -170,7 +192,7 @@ class KeeperLink:
                     answer.exception()  # taken note of: nobody may be waiting
             self._waiting.clear()
             while self._living:
-                self._on_exit(internal.Exited(self._living.pop(), 0, "its keeper process has ended", ""))
+                self._on_exit(internal.Exited(self._living.pop(), 0, "its keeper process has ended", ""), -1)
             self._on_gone()
 
     def _hear(self, message: internal.AnyInternal, descriptors: list[int]) -> None:
@@ -192,6 +214,8 @@ class KeeperLink:
                     waiting.set_exception(RpcMagicError(message.reason))
             case internal.Exited():
                 self._living.discard(message.ticket)
-                self._on_exit(message)
+                if descriptors:
+                    self.note_left(message.ticket)
+                self._on_exit(message, descriptors[0] if descriptors else -1)
             case _:
                 close_all(descriptors)

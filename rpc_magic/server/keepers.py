@@ -56,7 +56,7 @@ class Keepers:
     Args:
         first: the keeper that was started with the server.
         start: starts another one.
-        on_exit: called when a worker has ended.
+        on_exit: called when a worker has ended; see `KeeperLink`.
         on_gone: called when there is no keeper for new sessions any more, and another one would not live either.
 
     Attributes:
@@ -67,7 +67,7 @@ class Keepers:
         self,
         first: tuple[int, socket.socket],
         start: Start,
-        on_exit: Callable[[internal.Exited], None],
+        on_exit: Callable[[internal.Exited, int], None],
         on_gone: Callable[[], None],
     ) -> None:
         self._start, self._on_exit, self._on_gone = start, on_exit, on_gone
@@ -122,15 +122,17 @@ class Keepers:
         return self._add(pid, PacketSocket(sock))
 
     def _add(self, pid: int, packets: PacketSocket) -> KeeperLink:
-        link = KeeperLink(packets, pid, lambda message: self._exited(link, message), lambda: self._gone(link))
+        link: KeeperLink = KeeperLink(
+            packets, pid, lambda message, left: self._exited(link, message, left), lambda: self._gone(link)
+        )
         self._links.add(link)
         self._pids.add(pid)
         if self._identity:
             link.settle(station(self._identity, pid), self._url)
         return link
 
-    def _exited(self, link: KeeperLink, message: internal.Exited) -> None:
-        self._on_exit(message)
+    def _exited(self, link: KeeperLink, message: internal.Exited, left: int) -> None:
+        self._on_exit(message, left)
         self.let_go(link)
 
     def let_go(self, link: KeeperLink) -> None:

@@ -10,11 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from rpc_magic.errors import RpcMagicError
+from rpc_magic.runtime import keptremains
+from rpc_magic.runtime.keptremains import Death
 from rpc_magic.runtime.keptsessions import (
     KeptRecord,
     digest_of,
@@ -88,6 +92,13 @@ class Keeping:
             return None
         return file_of(self._folder, "" if session.is_private else session.name, session.ticket)
 
+    def left(self) -> Iterator[tuple[Death, int, Callable[[], None]]]:
+        """Return what sessions had left that had died: how, a descriptor of their spool, and what removes the files."""
+        folder = self._folder
+        if folder is not None:
+            for death, spool in keptremains.read_all(folder):
+                yield death, spool, partial(keptremains.remove, folder, death)
+
     # ------------------------------------------------------------ keeping
 
     @property
@@ -104,6 +115,18 @@ class Keeping:
         """
         self._make_folder()  # it is removed when nothing is in it
         await asyncio.gather(*(self._keep(session, interrupt) for session in sessions))
+
+    async def keep_left(self, deaths: Sequence[tuple[Death, int]]) -> None:
+        """Keep what sessions have left that have died, with the descriptors of their spools."""
+        self._make_folder()
+        for death, spool in deaths:
+            if self._folder is None or os.fstat(spool).st_size > self._settings.kept:
+                log.warning("what session %.80r had left is not kept: it is over the limit", death.session)
+                continue
+            try:
+                await asyncio.to_thread(keptremains.write, self._folder, death, spool)
+            except OSError as error:
+                log.warning("what session %.80r had left is not kept: %s", death.session, error.strerror)
 
     async def _keep(self, session: Session, interrupt: Callable[[Session], None]) -> None:
         file = self._file(session)

@@ -72,6 +72,7 @@ class Session:
     farewell: str = ""  # what its client is told of it when the server ends
     client_id: bytes = b""
     title: str = ""
+    died: str = ""  # how an earlier session of its name did, whose calls it has taken over
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -79,6 +80,11 @@ class Session:
         """A call runs, or a task of the session's engine has not ended."""
         tasks = 0 if self.worker is None else _WORD.unpack_from(self.worker.page, internal.TASKS_AT)[0]
         return bool(self.running_call[0] or tasks)
+
+    @property
+    def facts(self) -> internal.SessionFacts:
+        """What a supervisor that comes later has to know of it."""
+        return internal.SessionFacts(self.name, self.is_private, self.client_id, self.title, self.began)
 
     @property
     def running_call(self) -> tuple[int, float]:

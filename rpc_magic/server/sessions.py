@@ -12,12 +12,17 @@ from collections.abc import Callable
 import psutil
 
 from rpc_magic.errors import RpcMagicError
+from rpc_magic.runtime.keptremains import Death
+from rpc_magic.runtime.keptsessions import digest_of
 from rpc_magic.server.adoption import TakenKeeper
+from rpc_magic.server.keeperlink import KeeperLink
 from rpc_magic.server.keepers import Keepers
 from rpc_magic.server.keeping import Keeping
+from rpc_magic.server.remains import Remains, RemainsTable
 from rpc_magic.server.session import Holder, Session, SessionError
 from rpc_magic.server.strangers import on_one_line
 from rpc_magic.settings import ServerSettings
+from rpc_magic.transport.packets import close_all
 from rpc_magic.wire import control, internal
 from rpc_magic.wire.handshake import Role
 
@@ -25,8 +30,8 @@ __all__ = ["SessionTable"]
 
 log = logging.getLogger(__name__)
 
-_REMEMBERED = 256
-"""Sessions of which it is known how they ended, for clients that were not connected then."""
+_NO_FACTS = internal.SessionFacts("", is_private=True, client=b"", title="", began=0.0)
+"""Of a session that no client has ever known of."""
 
 _LOOK_SECONDS, _IDLE_LOOKS = 0.05, 3
 """Between two looks whether calls run, and how many in a row must find none."""
@@ -51,7 +56,9 @@ class SessionTable:
         self._sessions: dict[bytes, Session] = {}
         self._names: dict[str, Session] = {}
         self._private = 0
-        self._ended: dict[bytes, control.SessionEnded] = {}
+        self.remains = RemainsTable(settings)
+        for death, spool, forget in keeping.left():
+            self.remains.add(Remains(death, True, spool, forget, time.monotonic()))
         self._is_closing = False
         self.keepers = make_keepers(self)
 
@@ -94,9 +101,9 @@ class SessionTable:
         """Give a session back to the client whose connection broke."""
         session = self._sessions.get(ticket)
         if session is None or session.state != "alive":
-            ended = self._ended.get(ticket)
-            cause = ended.cause if ended else "its server was started anew"
-            words = ended.last_words if ended else ""
+            death = self.remains.death(ticket)
+            cause = death.cause if death else "its server was started anew"
+            words = death.last_words if death else ""
             raise SessionError(control.NotAttached("ended", cause, last_words=words))
         if session.client_id != holder.client_id:
             raise SessionError(control.NotAttached("taken", "the session was taken over", session.title))
@@ -160,36 +167,36 @@ class SessionTable:
             raise
         session.state = "alive"
         self._hold(session, holder)
+        remains = self.remains.take(request.session)
+        if remains is not None:
+            session.died = remains.death.cause
+            if remains.spool >= 0:
+                session.worker.inherit(remains.death.cause, remains.death.last_words, remains.spool)
+            remains.close()
         return session
 
     def _hold(self, session: Session, holder: Holder) -> None:
         session.holder, session.held_since = holder, time.monotonic()
         session.client_id, session.title = holder.client_id, holder.title
         if session.keeper is not None:
-            session.keeper.remember(
-                session.ticket,
-                internal.SessionFacts(
-                    session.name, session.is_private, session.client_id, session.title, session.began
-                ),
-            )
+            session.keeper.remember(session.ticket, session.facts)
 
     def adopt(self, taken: TakenKeeper) -> int:
         """Go on with the sessions of an earlier supervisor's keeper; return how many there are."""
         keeper = self.keepers.adopt(taken)
         for living, link, page in taken.living:
-            facts = living.facts or internal.SessionFacts(
-                "", is_private=True, client=b"", title="", began=0.0
-            )
+            facts = living.facts or _NO_FACTS
             session = Session(facts.name, facts.is_private, living.ticket, facts.began, "alive")
             session.worker, session.keeper = keeper.hold(living.ticket, living.pid, link, page), keeper
             session.client_id, session.title, session.left_at = facts.client, facts.title, time.monotonic()
             self._sessions[session.ticket] = self._names[session.name] = session
             if living.facts is None:
                 self._tell_end(session, "no client has ever known of it")
-        for exited in taken.ended:
-            self._note_end(
-                exited.ticket, control.SessionEnded("", exited.ticket, exited.cause, exited.last_words)
-            )
+        for exited, spool in taken.ended:
+            facts = exited.facts or _NO_FACTS
+            if spool >= 0:
+                keeper.note_left(exited.ticket)
+            self._note_end(exited, exited.cause, facts, spool, keeper, has_died=spool >= 0)
         self.keepers.let_go(keeper)
         return len(taken.living)
 
@@ -253,6 +260,9 @@ class SessionTable:
                 s.holder.title + ", silent" * s.holder.is_silent if s.holder else "",
             )
             for s in self._sessions.values()
+        ) + tuple(
+            control.SessionInfo(one.death.session, False, 0, "died", now - one.at, "", one.death.cause)
+            for one in self.remains.dead()
         )
 
     # ------------------------------------------------------------ ends
@@ -267,6 +277,7 @@ class SessionTable:
 
     def sweep(self) -> None:
         """End the sessions whose time is over; called from time to time."""
+        self.remains.sweep()
         now = time.monotonic()
         for session in list(self._sessions.values()):
             if session.holder is not None or session.state != "alive":
@@ -310,7 +321,11 @@ class SessionTable:
                 session.holder.say(control.Goodbye(reason))
         if self._keeping.is_on:
             living = [session for session in self._sessions.values() if session.state == "alive"]
-            await self._keeping.keep(living, lambda session: self.interrupt(session, 0))
+            left = [(one.death, one.spool) for one in self.remains.with_spool()]
+            await asyncio.gather(
+                self._keeping.keep(living, lambda session: self.interrupt(session, 0)),
+                self._keeping.keep_left(left),
+            )
         else:
             await self.interrupt_all()
 
@@ -330,23 +345,39 @@ class SessionTable:
         if session.keeper is not None:
             session.keeper.end(session.ticket)
 
-    def worker_exited(self, message: internal.Exited) -> None:
-        """Take note of a worker's end, and tell its client."""
+    def worker_exited(self, message: internal.Exited, spool: int) -> None:
+        """Take note of a worker's end, and tell its client; `spool` is what it has left, -1 for nothing."""
         session = self._sessions.get(message.ticket)
-        if session is None:
+        if session is None or session.keeper is None:
+            close_all([spool] if spool >= 0 else [])
             return
         cause = session.end_reason or message.cause
         log.info("session %.80r ended: %s", session.name, on_one_line(cause, 200))
-        ended = control.SessionEnded(session.name, session.ticket, cause, message.last_words)
-        self._note_end(session.ticket, ended)
+        has_died = not session.end_reason
+        ended = self._note_end(message, cause, session.facts, spool, session.keeper, has_died=has_died)
         if session.holder is not None:
             session.holder.say(ended)
         self._forget(session)
 
-    def _note_end(self, ticket: bytes, ended: control.SessionEnded) -> None:
-        self._ended[ticket] = ended
-        if len(self._ended) > _REMEMBERED:
-            del self._ended[next(iter(self._ended))]
+    def _note_end(
+        self,
+        message: internal.Exited,
+        cause: str,
+        facts: internal.SessionFacts,
+        spool: int,
+        keeper: KeeperLink,
+        *,
+        has_died: bool,
+    ) -> control.SessionEnded:
+        owner, client = digest_of(message.ticket), digest_of(facts.client)
+        death = Death(facts.name, facts.is_private, owner, client, cause, message.last_words)
+
+        def forget() -> None:
+            keeper.forget(message.ticket)
+            self.keepers.let_go(keeper)
+
+        self.remains.add(Remains(death, has_died, spool, forget, time.monotonic()))
+        return control.SessionEnded(facts.name, message.ticket, cause, message.last_words, spool >= 0)
 
     def _forget(self, session: Session) -> None:
         session.state = "ended"

@@ -27,6 +27,7 @@ from rpc_magic.server.clients import ClientConnection, connect_client
 from rpc_magic.server.keepers import Keepers, Start
 from rpc_magic.server.keeping import Keeping
 from rpc_magic.server.listening import reachable
+from rpc_magic.server.remains import open_spool, send_rest
 from rpc_magic.server.session import Session
 from rpc_magic.server.sessions import SessionTable
 from rpc_magic.server.strangers import BrokenLog
@@ -86,6 +87,7 @@ class Supervisor:
             stop_seconds=config.stop_seconds,
             **config.limits,
         )
+        self._sending: set[asyncio.Task[None]] = set()  # what sessions had not sent when they died
         self._ended = asyncio.Event()
         self._is_program_finished = asyncio.Event()
         self._winding_down: asyncio.Task[None] | None = None
@@ -144,12 +146,24 @@ class Supervisor:
                 return Verdict.ADMITTED if self._program is not None else Verdict.NO_SUCH_SESSION
             case _:
                 is_there = self.sessions is not None and self.sessions.has(hello.ticket)
-                return Verdict.ADMITTED if is_there else Verdict.NO_SUCH_SESSION
+                return Verdict.ADMITTED if is_there or self._rest_for(hello) >= 0 else Verdict.NO_SUCH_SESSION
+
+    def _rest_for(self, hello: Hello) -> int:
+        """Return the spool of a session that died while this client was away, -1 for none."""
+        if self.sessions is None or hello.role is not Role.DATA or not hello.resume:
+            return -1
+        return self.sessions.remains.spool_of(hello.ticket, hello.client)
 
     async def _admit(self, hello: Hello, sock: socket.socket) -> None:
         """Serve a proved connection, or hand it to the process that does."""
         if hello.role is Role.CONTROL:
             await connect_client(self, hello.client, sock, self._settings)
+            return
+        rest = self._rest_for(hello)
+        if rest >= 0:
+            sending = asyncio.create_task(send_rest(sock, open_spool(rest), hello.resume))
+            self._sending.add(sending)
+            sending.add_done_callback(self._sending.discard)
             return
         with sock:
             if hello.role is Role.FUNCTIONS:

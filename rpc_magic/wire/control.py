@@ -147,6 +147,7 @@ class Attached(Control, tag=21, frozen=True):
     """The session is there. `ticket` opens data connections to it; `is_new`: it was made for this client.
 
     `kept` is what the client may have the session load before anything else.
+    `died`: how an earlier session of its name died, whose calls it has taken over; empty when there is none.
     """
 
     session: str
@@ -154,6 +155,7 @@ class Attached(Control, tag=21, frozen=True):
     worker_pid: int
     is_new: bool
     kept: KeptSession | None = None
+    died: str = ""
 
 
 class NotAttached(Control, tag=22, frozen=True):
@@ -214,12 +216,16 @@ class Pong(Control, tag=23, frozen=True):
 
 
 class SessionEnded(Control, tag=24, frozen=True):
-    """The session's process has ended: how, and the end of its standard error."""
+    """The session's process has ended: how, and the end of its standard error.
+
+    `has_rest`: what its client has not received can still be had (protocol page, section 7).
+    """
 
     session: str
     ticket: bytes
     cause: str
     last_words: str
+    has_rest: bool = False
 
 
 class Taken(Control, tag=25, frozen=True):
@@ -229,7 +235,11 @@ class Taken(Control, tag=25, frozen=True):
 
 
 class SessionInfo(msgspec.Struct, frozen=True, array_like=True):
-    """One session of the server. `client` is empty when none is attached; times in seconds."""
+    """One session of the server. `client` is empty when none is attached; times in seconds.
+
+    In the state "died" it is one that a new session of its name will take the calls over from; `age` is the time since
+    then, and `cause` says how.
+    """
 
     name: str
     is_private: bool
@@ -237,6 +247,7 @@ class SessionInfo(msgspec.Struct, frozen=True, array_like=True):
     state: str
     age: float
     client: str
+    cause: str = ""
 
 
 class Sessions(Control, tag=26, frozen=True):

@@ -85,6 +85,10 @@ class Leave(Message, tag=28, frozen=True):
     """The client of calls by name, or of the engine, will not come back: nothing need be kept for it. No answer."""
 
 
+class NothingMore(Message, tag=29, frozen=True):
+    """For a session that has died: the client has been sent all that the session had not sent."""
+
+
 # ---------------------------------------------------------------- both ways
 
 

@@ -75,6 +75,12 @@ class Remember(Internal, tag=5, frozen=True):
     facts: SessionFacts
 
 
+class Forget(Internal, tag=6, frozen=True):
+    """Let go of what an ended worker has left: nobody needs it any more."""
+
+    ticket: bytes
+
+
 # ---------------------------------------------------------------- keeper to supervisor
 
 
@@ -99,12 +105,16 @@ class ForkFailed(Internal, tag=12, frozen=True):
 
 
 class Exited(Internal, tag=13, frozen=True):
-    """A worker has ended: `cause` as "killed by SIGSEGV", and the end of its standard error."""
+    """A worker has ended: `cause` as "killed by SIGSEGV", and the end of its standard error.
+
+    Descriptor: its spool, where it has died by itself and left one; the keeper holds that until `Forget`.
+    """
 
     ticket: bytes
     pid: int
     cause: str
     last_words: str
+    facts: SessionFacts | None = None
 
 
 class ProgramReady(Internal, tag=14, frozen=True):
@@ -186,6 +196,19 @@ class Broken(Internal, tag=26, frozen=True):
     role: int
 
 
+class Inherit(Internal, tag=27, frozen=True):
+    """Supervisor to a new worker: an earlier session of this name has died. Descriptor: its spool."""
+
+    cause: str
+    last_words: str
+
+
+class Absent(Internal, tag=28, frozen=True):
+    """Supervisor to worker: this client has not been heard of for long; do not wait for it."""
+
+    client: bytes
+
+
 # ---------------------------------------------------------------- worker and keeper
 
 
@@ -227,6 +250,7 @@ AnyInternal = (
     | EndAll
     | Settle
     | Remember
+    | Forget
     | KeeperReady
     | Forked
     | ForkFailed
@@ -241,6 +265,8 @@ AnyInternal = (
     | Finish
     | Finished
     | Broken
+    | Inherit
+    | Absent
     | Drained
     | SyncOutput
     | Synced

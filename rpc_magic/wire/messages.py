@@ -56,6 +56,7 @@ from rpc_magic.wire.exchanges import (
     Libraries,
     ModuleFound,
     ModulesChanged,
+    NothingMore,
     Parts,
     Resumed,
 )
@@ -129,6 +130,7 @@ __all__ = [
     "ModulesChanged",
     "NeedFunction",
     "NextInput",
+    "NothingMore",
     "Outcome",
     "Output",
     "OverLimit",
@@ -213,6 +215,7 @@ Answer = (
     | CallList
     | Acknowledge
     | Resumed
+    | NothingMore
 )
 
 encode = msgspec.msgpack.Encoder().encode

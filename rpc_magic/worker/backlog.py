@@ -75,6 +75,7 @@ class Backlog:
         self.to_spool()
         self.live = None
         self._release(self.calls.leave(list(self.kept)))
+        self.list_calls()
         self.kept.clear()
         self.rest = deque()
         self._number = 0
@@ -141,13 +142,24 @@ class Backlog:
                     continue
                 if unused := self.calls.close(entry.call):
                     self._release(unused)
-                if entry.place is not None:
-                    self._spool.release()
+                self._release([entry])
 
     def to_spool(self) -> None:
-        """Nobody is there: move to the spool what is in memory."""
+        """Nobody is there: move to the spool what is in memory, for a time after the session's death too."""
+        for said in self.calls.shown():
+            assert isinstance(said, Entry)
+            self._to_spool(said)
         for entry in self.kept:
             self._to_spool(entry)
+        self.list_calls()
+
+    def list_calls(self) -> None:
+        """Write down which calls what is in the spool belongs to; see `rpc_magic.wire.spooled`."""
+        calls = self.calls.all()
+        if calls or self._spool.wanted:
+            self._spool.note(self.calls.base, messages.encode(messages.CallList(calls)))
+        else:
+            self._spool.empty()  # an earlier client's list must not stand before what this one is told
 
     def settle(self) -> None:
         """Let nothing that is kept refer to what user code may change."""
@@ -185,6 +197,7 @@ class Backlog:
             entry.is_end = isinstance(message, messages.Outcome)
             self._to_spool(entry)
             self._release(left.kept.add(entry, self._settings.last_output))
+        self.list_calls()
 
     def take_trouble(self) -> str:
         """Return why the spool could not be written, once; empty when it could."""
@@ -236,5 +249,5 @@ class Backlog:
     def _release(self, unused: Sequence[Said]) -> None:
         for said in unused:
             assert isinstance(said, Entry)
-            if said.place is not None:
-                self._spool.release()
+            if said.place is not None and self._spool.release():
+                self.list_calls()  # it has gone with the rest

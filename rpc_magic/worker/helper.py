@@ -127,6 +127,10 @@ class Helper:
                     self._worker.adopt(sock, client, resume)
             case internal.Keep():
                 self._worker.keep(message, self._link.send)
+            case internal.Inherit(cause, last_words):
+                self._worker.inherit(descriptors[0], cause, last_words)
+            case internal.Absent(client):
+                self._worker.miss(client)
             case internal.Drained():
                 self._worker.descriptors.show(message)
             case internal.Synced(number):

@@ -14,7 +14,6 @@ import signal
 import sys
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -32,7 +31,8 @@ from rpc_magic.worker.template import Template
 __all__ = ["Keeper", "main"]
 
 _REMEMBERED = 256
-"""Workers that have ended, and of which a supervisor that comes later is told how: their clients may not know yet."""
+"""Workers that have ended, and of which a supervisor that comes later is told how: their clients may not know yet.
+Those that have left something are not counted."""
 
 
 class Keeper:
@@ -55,7 +55,8 @@ class Keeper:
         self._deadline = float("inf")  # of a life without supervisor
         self._is_ending = False
         self._station: Station | None = None
-        self._deaths: deque[internal.Exited] = deque(maxlen=_REMEMBERED)
+        self._deaths: list[internal.Exited] = []
+        self._spools: dict[bytes, int] = {}  # of those, the descriptors of what they have left
         self._watch(supervisor.fileno(), self._hear_supervisor)
         if watch_pid:
             try:
@@ -128,6 +129,8 @@ class Keeper:
             case internal.Remember(ticket, facts):
                 if ticket in self._workers:
                     self._workers[ticket].facts = facts
+            case internal.Forget(ticket):
+                self._forget(ticket)
 
     def _settle(self, path: str, url: str) -> None:
         """Wait at `path` for a supervisor that comes later."""
@@ -161,7 +164,7 @@ class Keeper:
             living = internal.Living(worker.ticket, worker.pid, worker.facts)
             self._say(living, (worker.link_fd, worker.page_fd))
         for death in self._deaths:
-            self._say(death)
+            self._say(death, self._spools_of(death.ticket))
         assert self._station is not None
         self._say(internal.Adopted(os.getpid(), self._station.url))
 
@@ -195,9 +198,23 @@ class Keeper:
 
     def _worker_exited(self, worker: KeptWorker, ends: WorkerEnds) -> None:
         del self._workers[worker.ticket]
-        exited = internal.Exited(worker.ticket, worker.pid, ends.cause, ends.last_words)
-        self._say(exited)
+        exited = internal.Exited(worker.ticket, worker.pid, ends.cause, ends.last_words, worker.facts)
+        if ends.spool >= 0:
+            self._spools[worker.ticket] = ends.spool
         self._deaths.append(exited)
+        spare = [death for death in self._deaths if death.ticket not in self._spools]
+        if len(spare) > _REMEMBERED:
+            self._deaths.remove(spare[0])
+        self._say(exited, self._spools_of(worker.ticket))
+
+    def _spools_of(self, ticket: bytes) -> tuple[int, ...]:
+        return (self._spools[ticket],) if ticket in self._spools else ()
+
+    def _forget(self, ticket: bytes) -> None:
+        """Let go of what a worker has left."""
+        spool = self._spools.pop(ticket, None)
+        if spool is not None:
+            os.close(spool)
 
     def _close_in_child(self) -> None:
         """In a fresh child: let go of everything that is the keeper's."""
@@ -208,6 +225,7 @@ class Keeper:
             self._supervisor.close()
         for worker in self._workers.values():
             worker.close()
+        close_all(list(self._spools.values()))
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ from rpc_magic.transport.packets import PacketSocket, close_all
 from rpc_magic.wire import internal
 from rpc_magic.worker.lastwords import LastWords
 from rpc_magic.worker.memory import MemoryLimit
+from rpc_magic.worker.spool import make_file
 from rpc_magic.worker.statuspage import StatusPage
 from rpc_magic.worker.system import waiting_bytes
 from rpc_magic.worker.template import Template
@@ -33,10 +34,14 @@ _ROUNDS = 16  # of killing what a worker left behind, while it forks on
 
 
 class WorkerEnds(NamedTuple):
-    """How a worker ended: `cause` as "killed by SIGSEGV", and the end of what it wrote."""
+    """How a worker ended: `cause` as "killed by SIGSEGV", and the end of what it wrote.
+
+    `spool` is the descriptor of its spool file, which is the caller's from then on; -1 for none.
+    """
 
     cause: str
     last_words: str
+    spool: int = -1
 
 
 class KeptWorker:
@@ -59,14 +64,14 @@ class KeptWorker:
         settings: ServerSettings,
         selector: selectors.BaseSelector,
         pid: int,
-        descriptors: tuple[int, int, int, int],
+        descriptors: tuple[int, int, int, int, int],
         own: PacketSocket,
         close_in_child: Callable[[], None],
     ) -> None:
         self._request, self._template, self._settings, self._selector = request, template, settings, selector
         self._close_in_child = close_in_child
         self.ticket, self.pid = request.ticket, pid
-        self.link_fd, self.page_fd, out, err = descriptors
+        self.link_fd, self.page_fd, self._spool, out, err = descriptors
         self.on_exit: Callable[[KeptWorker, WorkerEnds], None] = lambda *_: None
         self.known: Callable[[], set[int]] = set
         self.facts: internal.SessionFacts | None = None
@@ -109,6 +114,8 @@ class KeptWorker:
             page = os.memfd_create("rpc_magic-status", os.MFD_CLOEXEC)
             undo.callback(os.close, page)
             os.ftruncate(page, internal.PAGE_SIZE + 2 * internal.WORDS_SIZE)
+            spool = make_file(template.spool_file(request.ticket))
+            undo.callback(close_all, [spool])
             out_read, out_write = os.pipe()
             undo.callback(close_all, [out_read, out_write])
             err_read, err_write = os.pipe()
@@ -119,10 +126,10 @@ class KeptWorker:
                 os.dup2(err_write, 2)
                 close_all([out_read, err_read, out_write, err_write, link, own])
                 close_in_child()
-                template.become_worker(request, workers_link, workers_own, page)  # does not return
+                template.become_worker(request, workers_link, workers_own, page, spool)  # does not return
             undo.pop_all()
         close_all([out_write, err_write, workers_link, workers_own])
-        descriptors = (link, page, out_read, err_read)
+        descriptors = (link, page, spool, out_read, err_read)
         packets = PacketSocket.from_descriptor(own)
         return cls(request, template, settings, selector, pid, descriptors, packets, close_in_child)
 
@@ -153,7 +160,9 @@ class KeptWorker:
 
     def close(self) -> None:
         """Close every descriptor of the keeper's."""
-        close_all([self.link_fd, self.page_fd, self._pidfd, *self._pipes, *self._engine.values()])
+        close_all(
+            [self.link_fd, self.page_fd, self._spool, self._pidfd, *self._pipes, *self._engine.values()]
+        )
         if self._own is not None:
             self._own.close()
 
@@ -306,13 +315,22 @@ class KeptWorker:
         for pipe in self._pipes:
             self._selector.unregister(pipe)
         self._selector.unregister(self._pidfd)
+        spool = self._last_spool()
         self._lose_own()
         self.close()
         self._pipes.clear()
         shutil.rmtree(self._template.modules_folder(self.ticket), ignore_errors=True)
-        self._template.spool_file(self.ticket).unlink(missing_ok=True)
         words = (self._printed.read() + self._last_words).decode(errors="replace").strip()
-        self.on_exit(self, WorkerEnds("it was ended" if self.is_ending else self._cause(status), words))
+        self.on_exit(
+            self, WorkerEnds("it was ended" if self.is_ending else self._cause(status), words, spool)
+        )
+
+    def _last_spool(self) -> int:
+        """Return the spool of a worker that has died by itself, when there is something in it; else -1."""
+        if self.is_ending or self._spool < 0 or not os.fstat(self._spool).st_size:
+            return -1
+        spool, self._spool = self._spool, -1
+        return spool
 
     def _cause(self, status: int) -> str:
         was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL

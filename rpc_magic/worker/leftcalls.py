@@ -47,22 +47,26 @@ class _Kept:
     def __init__(self) -> None:
         self.said: deque[Said] = deque()
         self.dropped = 0
+        self._sizes: deque[int] = deque()  # when they were added
         self._size = 0
 
     def add(self, said: Said, limit: int) -> list[Said]:
         """Keep one more; return those that are dropped for it."""
         self.said.append(said)
+        self._sizes.append(said.size)
         self._size += said.size
         unused: list[Said] = []
         while self._size > limit and len(self.said) > 1 and self.said[0].is_output:
             unused.append(self.said.popleft())
-            self._size -= unused[-1].size
-            self.dropped += unused[-1].size
+            size = self._sizes.popleft()
+            self._size -= size
+            self.dropped += size
         return unused
 
     def join(self, later: _Kept) -> None:
         """Keep what another one has kept, after the rest."""
         self.said += later.said
+        self._sizes += later._sizes
         self.dropped += later.dropped
         self._size += later._size
 
@@ -70,6 +74,7 @@ class _Kept:
         """Give away all that is kept, and how many bytes were dropped before it."""
         taken = list(self.said), self.dropped
         self.said.clear()
+        self._sizes.clear()
         self.dropped = self._size = 0
         return taken
 
@@ -186,6 +191,32 @@ class LeftCalls:
         left = self._left[number] = LeftCall(number, label)
         left.is_over = True
         return number, left
+
+    @property
+    def base(self) -> int:
+        """What the client's numbers have to be raised by to be those of the session."""
+        return self._base
+
+    def shown(self) -> list[Said]:
+        """Return what calls that have not ended have shown, and the client has received."""
+        return [said for kept in self._shown.values() for said in kept.said]
+
+    def all(self) -> tuple[messages.CallInfo, ...]:
+        """Return all calls that have not ended for their client, by the numbers under which they speak."""
+        mine = [messages.CallInfo(call, _label(request), "") for call, request in self._open.items()]
+        left = [
+            messages.CallInfo(
+                self._followed[call] + self._base if call in self._followed else call, one.label, ""
+            )
+            for call, one in self._left.items()
+        ]
+        return (*left, *mine)
+
+    def inherit(self, label: str) -> int:
+        """Take in a call of a session that has died; return its number here, below those of all clients."""
+        number = next(self._numbers)
+        self._left[number] = LeftCall(number, label)
+        return number
 
     def listing(self, running: int) -> messages.CallList:
         """Return what there is to say of them; `running` is the number of the call that runs."""

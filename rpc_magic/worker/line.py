@@ -29,6 +29,7 @@ from rpc_magic.wire.transfers import Step
 from rpc_magic.worker.backlog import Backlog, Entry
 from rpc_magic.worker.cutting import encode_fitting
 from rpc_magic.worker.datachannel import Chunks, DataChannel
+from rpc_magic.worker.inheriting import inherit
 from rpc_magic.worker.leftcalls import CALLS
 from rpc_magic.worker.spool import Spool
 
@@ -169,6 +170,18 @@ class Line:
         with self._lock:
             if self.channel is channel and self._backlog.rest:
                 self._backlog.rest.popleft()
+
+    def miss(self, client: bytes) -> None:
+        """The client has not been heard of for long: hold nothing up for it, and keep what it may not have received."""
+        channel = self.channel
+        if channel is not None and client == self._client:
+            channel.hang_up()
+            self.lose(channel)
+
+    @property
+    def owes_receipt(self) -> bool:
+        """The client that is there has not acknowledged the end of a call."""
+        return self.channel is not None and any(entry.is_end for entry in list(self._backlog.kept))
 
     def note_far(self, *, is_far: bool) -> None:
         """The client has said whether it is far away."""
@@ -312,14 +325,18 @@ class Line:
     def ended(self) -> list[tuple[str, list[tuple[bytes, Sequence[Buffer]]]]]:
         """The session ends: return what the calls that have ended have said and nobody has received."""
         with self._lock:
-            if self.channel is None:
-                self._backlog.begin_anew()  # nobody comes back to this session
+            self._backlog.begin_anew()  # nobody comes back to this session
             return self._backlog.ended()
 
     def readmit(self, label: str, said: Sequence[tuple[messages.Message, bytes, Sequence[Buffer]]]) -> None:
         """Take in what `ended` has given in an earlier session."""
         with self._lock:
             self._backlog.readmit(label, said)
+
+    def inherit(self, spool: int, death: tuple[messages.Failed, Sequence[Buffer]]) -> None:
+        """Take over the calls of a session that has died; see `rpc_magic.worker.inheriting.inherit`."""
+        with self._lock:
+            inherit(self._backlog, spool, death)
 
     def settle(self) -> None:
         """Before user code runs: let nothing that is kept refer to what it may change."""

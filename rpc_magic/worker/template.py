@@ -58,14 +58,14 @@ class Template:
         return self.runtime / f"modules-{hashlib.sha256(ticket).hexdigest()[:16]}"
 
     def spool_file(self, ticket: bytes) -> Path:
-        """Return the file in which waits what a session's client has not received."""
+        """Return where the file is made in which waits what a session's client has not received."""
         return self.runtime / f"spool-{hashlib.sha256(ticket).hexdigest()[:16]}"
 
-    def become_worker(self, request: internal.Fork, link: int, own: int, page: int) -> NoReturn:
+    def become_worker(self, request: internal.Fork, link: int, own: int, page: int, spool: int) -> NoReturn:
         """In a fresh child: be a session's worker until it ends."""
         from rpc_magic.worker.worker import run_worker
 
-        folder, spool = self.modules_folder(request.ticket), self.spool_file(request.ticket)
+        folder = self.modules_folder(request.ticket)
         self._live(request, lambda: run_worker(request, link, own, page, folder, spool))
 
     def become_engine(self, request: internal.Fork, sock: socket.socket) -> NoReturn:

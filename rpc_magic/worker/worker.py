@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import contextvars
 import itertools
+import select
 import socket
 import threading
 import time
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from rpc_magic import serial
-from rpc_magic.errors import ProtocolError
+from rpc_magic.errors import ProtocolError, SessionDiedError
 from rpc_magic.settings import WorkerSettings
 from rpc_magic.transport import PacketSocket
 from rpc_magic.wire import internal, messages
@@ -45,6 +46,7 @@ from rpc_magic.worker.session import Answer, Session
 from rpc_magic.worker.shell import make_shell
 from rpc_magic.worker.spool import Spool
 from rpc_magic.worker.statuspage import StatusPage
+from rpc_magic.worker.tracebacks import error_record
 from rpc_magic.worker.waiting import CANCELLED, Waiting
 
 __all__ = ["Worker", "run_worker"]
@@ -64,6 +66,9 @@ _AT_ANY_TIME = frozenset(
     }
 )
 
+_RECEIPT_SECONDS = 2.0
+"""A client that is there acknowledges within a second."""
+
 
 class Worker:
     """A session's process; made on its main thread, after the fork.
@@ -75,7 +80,7 @@ class Worker:
         page: the status page.
         words: the last ones, which the keeper reads.
         folder: where files that the client sends are kept.
-        spool: file for what the client has not received.
+        spool: descriptor of the file for what the client has not received, -1 when there is none.
 
     Attributes:
         descriptors: shows what is written to file descriptors 1 and 2.
@@ -90,9 +95,10 @@ class Worker:
         page: StatusPage,
         words: LastWords,
         folder: Path,
-        spool: Path,
+        spool: int,
     ) -> None:
         self._page, self._words = page, words
+        self._name = request.session
         self._loop = asyncio.new_event_loop()
         self._context = contextvars.copy_context()  # what a call sets in it, the next one finds
         settings = WorkerSettings(message=request.payload, calls=request.calls, spool=request.output)
@@ -176,6 +182,16 @@ class Worker:
             self._modules.note_new_client()
             self._questions.note_new_client()
         self._loop.call_soon_threadsafe(self._switch, self._line.channel)
+
+    def miss(self, client: bytes) -> None:
+        """Helper thread: this client has not been heard of for long. See `Line.miss`."""
+        self._line.miss(client)
+
+    def inherit(self, spool: int, cause: str, last_words: str) -> None:
+        """Helper thread, before any client is there: take over what a session of this name has left that died."""
+        error = SessionDiedError(self._name, cause, last_words)
+        failed = messages.Failed(error_record(error))
+        self._line.inherit(spool, (failed, serial.encode_error(error, namespace=self._session.namespace)))
 
     def _switch(self, new: DataChannel | None) -> None:
         if new is not None and new is self._line.channel and not self.is_over:
@@ -368,6 +384,7 @@ class Worker:
             channel = self._line.channel
             if channel is not None:
                 self._loop.remove_reader(channel.fileno())  # what would come now would not be kept
+                self._await_receipt(channel)
             with contextlib.suppress(OSError):
                 ticket, calls = self._session.values.ticket, self._line.ended()
                 say(self._context.run(keep_for, request, ticket, calls))
@@ -378,12 +395,21 @@ class Worker:
             say(internal.Keeping())
         self._loop.call_soon_threadsafe(do)
 
+    def _await_receipt(self, channel: DataChannel) -> None:
+        """Give the client a moment to acknowledge the last outcomes: what it does not is kept for it."""
+        poll = select.poll()
+        poll.register(channel.fileno(), select.POLLIN)
+        deadline = time.monotonic() + _RECEIPT_SECONDS
+        while self._line.owes_receipt and (left := deadline - time.monotonic()) > 0:
+            if poll.poll(left * 1000):
+                self.read()
+
     def wake_queue(self) -> None:
         """Helper thread: requests have been queued."""
         self._loop.call_soon_threadsafe(self.run_queue)
 
 
-def run_worker(request: internal.Fork, link: int, own: int, page: int, folder: Path, spool: Path) -> None:
+def run_worker(request: internal.Fork, link: int, own: int, page: int, folder: Path, spool: int) -> None:
     """Be a session's worker; returns when the loop is stopped."""
     sockets = PacketSocket.from_descriptor(link), PacketSocket.from_descriptor(own)
     worker = Worker(request, *sockets, StatusPage(page), LastWords(page), folder, spool)

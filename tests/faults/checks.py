@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from live import FACTOR, SECONDS, all_gone, eventually, family
 import rpc_magic
 from rpc_magic.runtime import launch, records
 
-__all__ = ["Server", "serving", "unharmed"]
+__all__ = ["Server", "serving", "spooled", "unharmed"]
 
 
 class Server:
@@ -79,6 +80,15 @@ def serving(folder: Path, *options: str) -> Iterator[Server]:
         yield server
     finally:
         server.stop()
+
+
+def spooled(worker: int) -> bytes:
+    """Return what is in a session's spool."""
+    for file in Path(f"/proc/{worker}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if "spool-" in str(file.readlink()):
+                return file.read_bytes()
+    return b""
 
 
 @contextmanager

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
-from checks import Server, unharmed
+from checks import Server, serving, spooled, unharmed
 from live import FACTOR, SECONDS, eventually
-from proxy import Proxy
+from proxy import Proxy, proxied
 
 import rpc_magic
-from rpc_magic.wire import control
+from rpc_magic.wire import control, messages
 
 
 def test_silence(server: Server, proxy: Proxy) -> None:
@@ -30,6 +31,8 @@ def test_silence(server: Server, proxy: Proxy) -> None:
         assert time.monotonic() - began < 40
         eventually(lambda: "has not been heard of for 30 s" in server.log, seconds=40 * FACTOR)
         assert time.monotonic() - began < 40
+        last = messages.encode(messages.Stream("stdout", "99\n"))
+        eventually(lambda: last in spooled(conn.info().worker_pid), "the session takes its client for gone")
         with rpc_magic.connect(server.url) as other:
             answer = other.attachment.control.ask(control.ListSessions(), control.Sessions, SECONDS)
             (silent,) = [one for one in answer.sessions if one.name == "silent"]
@@ -38,3 +41,35 @@ def test_silence(server: Server, proxy: Proxy) -> None:
         proxy.flows.set()
         assert call.result(60) == "done"
         assert "".join(shown) == "".join(f"{i}\n" for i in range(100))
+
+
+def test_the_server_is_told_to_end_meanwhile(tmp_path: Path) -> None:
+    """What was said to a client that nobody knows to be away is there in the session that takes this one's place."""
+    go = tmp_path / "go"
+
+    def wait() -> int:
+        while not go.exists():
+            time.sleep(0.01)
+        print("shown")
+        return 42
+
+    with (
+        serving(tmp_path, "--port", "0", "--name", "void") as server,
+        proxied(server.url) as network,
+        rpc_magic.connect(network.url, token_file=server.token_file, session="train") as conn,
+    ):
+        assert conn.call(abs, -1) == 1
+        conn.submit(wait)
+        eventually(lambda: conn.info().state == "busy")
+        network.flows.clear()
+        go.touch()
+        server.process.terminate()
+        server.process.wait(SECONDS)
+        server.start()
+        with rpc_magic.connect(server.url, session="train") as other:
+            (left,) = other.left_calls()
+            shown: list[str] = []
+            value = other.left_result(left.number, lambda one: shown.append(getattr(one, "text", "")))
+            assert (value, shown) == (42, ["shown\n"])
+        network.cut()
+        network.flows.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,10 @@ from typing import Any
 
 import psutil
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "client"))
+
+from live import eventually
 
 TIMEOUT = 60 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))  # seconds
 
@@ -55,6 +60,59 @@ def test_a_named_session_outlives_the_connection(loaded: Any, serve: Serve) -> N
     loaded.good(f"%rpc_connect {server.url} --name lab --session work")
     assert loaded.good("%rpc_call len(stay)").result == "1"
     assert loaded.good("int(kept.sum())").result == "3"
+
+
+LEFT = """%%lab --noblock
+import os, pathlib, time
+print("first line")
+while not pathlib.Path({go!r}).exists(): time.sleep(0.01)
+print("last line")
+6 * 7"""
+RUNNING = """%%lab --noblock
+import pathlib, time
+print("so far", flush=True)
+pathlib.Path({begun!r}).touch()
+time.sleep(600)"""
+
+
+def test_a_named_session_dies_while_nobody_is_there(loaded: Any, serve: Serve, tmp_path: Path) -> None:
+    """The list tells how; whoever connects is told what it has left, and reads that by its numbers."""
+    server, go, begun = serve(), tmp_path / "go", tmp_path / "begun"
+    loaded.good(f"%rpc_connect {server.url} --name watch")
+    loaded.good(f"%rpc_connect {server.url} --name lab --session work")
+    loaded.good(LEFT.format(go=str(go)))
+    loaded.good(RUNNING.format(begun=str(begun)))
+    loaded.good("%rpc_disconnect lab")
+    go.touch()
+    eventually(begun.exists)
+    listed = loaded.good("%rpc_sessions watch").out
+    worker = re.search(r"^work: busy, process (\d+)", listed, re.MULTILINE)
+    assert worker is not None, listed
+    os.kill(int(worker[1]), signal.SIGKILL)
+    told = r"^work: died \d+ s ago \(killed by SIGKILL\); %rpc_connect --session work tells what can still be read$"
+    eventually(lambda: re.search(told, loaded.good("%rpc_sessions watch").out, re.MULTILINE))
+    shown = loaded.good(f"%rpc_connect {server.url} --name lab --session work").out
+    assert (
+        "lab: the session work has died (killed by SIGKILL) and begins anew; its variables are gone\n"
+        in shown
+    )
+    numbers = re.findall(r"^lab: ended: import .*  \(%rpc_result (\d+) -s lab\)$", shown, re.MULTILINE)
+    assert len(numbers) == 2, shown
+    left = loaded.good("%rpc_sessions lab").out
+    assert re.search(r"^work \(this one\): idle", left, re.MULTILINE)
+    assert left.count("left by an earlier client, ended: import") == 2
+    report = loaded.good(f"%rpc_result {numbers[0]} -s lab")
+    assert report.out.startswith("first line\nlast line\n")
+    assert report.result == "42"
+    report = loaded.run(f"%rpc_result {numbers[1]} -s lab")
+    assert report.out == "so far\n"
+    assert report.error == "SessionDiedError"
+    assert "killed by SIGKILL" in report.traceback
+    assert "left by" not in loaded.good("%rpc_sessions lab").out
+    loaded.good("%rpc_disconnect lab")
+    shown = loaded.good(f"%rpc_connect {server.url} --name lab --session work").out
+    assert "has died" not in shown
+    assert "%rpc_result" not in shown
 
 
 def test_a_value_of_a_named_session_waits_for_its_server(loaded: Any, serve: Serve) -> None:

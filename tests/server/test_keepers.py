@@ -92,7 +92,12 @@ def test_a_fresh_keeper(packages, has_worker):
             made.append(Made())
             return made[-1].process.pid, made[-1].sock
 
-        keepers = Keepers((made[0].process.pid, made[0].sock), start, exits.append, lambda: gone.append(True))
+        keepers = Keepers(
+            (made[0].process.pid, made[0].sock),
+            start,
+            lambda one, _: exits.append(one),
+            lambda: gone.append(True),
+        )
         first = await keepers.current()
         assert await keepers.current() is first
         await first.ready
@@ -130,7 +135,7 @@ def test_a_client_that_goes_while_a_fresh_keeper_starts(packages):
             made.append(Made(is_ready=False))
             return made[-1].process.pid, made[-1].sock
 
-        keepers = Keepers((made[0].process.pid, made[0].sock), start, lambda _: None, lambda: None)
+        keepers = Keepers((made[0].process.pid, made[0].sock), start, lambda *_: None, lambda: None)
         first = await keepers.current()
         packages.clear()
         packages.add(frozenset())
@@ -159,7 +164,12 @@ def test_a_keeper_that_is_killed(packages):
             one = left.pop(0)
             return one.process.pid, one.sock
 
-        keepers = Keepers((made[0].process.pid, made[0].sock), start, exits.append, lambda: gone.append(True))
+        keepers = Keepers(
+            (made[0].process.pid, made[0].sock),
+            start,
+            lambda one, _: exits.append(one),
+            lambda: gone.append(True),
+        )
         first = await keepers.current()
         await first.ready
         first._living.add(b"ticket")
@@ -186,7 +196,7 @@ def test_a_keeper_that_cannot_start(packages):
             broken = Made(is_well=False)
             return broken.process.pid, broken.sock
 
-        keepers = Keepers((first.process.pid, first.sock), start, lambda _: None, lambda: None)
+        keepers = Keepers((first.process.pid, first.sock), start, lambda *_: None, lambda: None)
         link = await keepers.current()
         packages.clear()
         packages.add(frozenset())

@@ -131,12 +131,11 @@ class Run:
         try:
             for client in self._clients:
                 out, err = client.communicate(timeout=seconds)
-                told = [
-                    line
-                    for line in err.splitlines()
-                    if "has its variables from when its server ended" in line
-                ]
-                assert (client.returncode, err.splitlines()) == (0, told), err
+                lines = err.splitlines()
+                told = [line for line in lines if "has its variables from when its server ended" in line]
+                # A client may kill its session while that keeps its variables.
+                killed = [line for line in lines if line.endswith(": its process has ended")]
+                assert (client.returncode, len(lines)) == (0, len(told) + len(killed)), err
                 kills += int(out.splitlines()[-1])
                 kept += len(told)
         finally:
@@ -253,8 +252,9 @@ def test_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"supervisor", "keeper", "worker", "client", "program"} <= set(grown)
     for kind, growth in grown.items():
         assert growth.memory < FLAT, f"the memory of a {kind} grows: {growth}"
-        # A keeper has seven descriptors for each session, a worker one for each array that it holds.
-        assert max(growth.descriptors, growth.threads) <= 8 * CLIENTS, f"a {kind} grows: {growth}"
+        # A keeper has eight descriptors for each session, and one of each that died and has left something; a worker
+        # one for each array that it holds.
+        assert max(growth.descriptors, growth.threads) <= 10 * CLIENTS, f"a {kind} grows: {growth}"
     assert not processes()
     # What is kept of sessions is no rest: a record and the variables of each, for the next server.
     held = {name for name in _files(runtime) if name.startswith("kept/")}

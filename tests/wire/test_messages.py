@@ -63,6 +63,7 @@ ANSWERS = {
     24: "AllNamed",
     25: "Lacking",
     27: "Resumed",
+    29: "NothingMore",
     30: "CommMessage",
     31: "FindModule",
     34: "Libraries",

@@ -30,7 +30,7 @@ class Template:
     def spool_file(self, ticket):
         return Path("/nowhere/spool")
 
-    def become_worker(self, request, link, own, page):
+    def become_worker(self, request, link, own, page, spool):
         try:
             life(PacketSocket.from_descriptor(own))
             os._exit(0)

@@ -55,11 +55,12 @@ class DataChannel(FrameSocket):
     Attributes:
         transfers: its large buffers, both directions.
         is_far: the client is far away: what goes slowly is compressed.
+        is_lost: it carries nothing any more, though it may not be closed yet.
     """
 
     def __init__(self, sock: socket.socket, chunks: Chunks, earlier: DataChannel | None = None) -> None:
         self.transfers = chunks.transfers()
-        self.is_far = False
+        self.is_far = self.is_lost = False
         if earlier is not None:
             self.transfers.follow(earlier.transfers)
         super().__init__(sock, chunks.limits, self.transfers, earlier.last_seq if earlier is not None else 0)
@@ -127,5 +128,5 @@ class DataChannel(FrameSocket):
         poll.register(self.fileno(), select.POLLIN)
         poll.poll(_LOOK_MS)
         read()
-        if self.is_closed:
-            raise OSError("the connection is closed")
+        if self.is_lost:
+            raise OSError("the connection is gone")

@@ -130,6 +130,7 @@ class Line:
             self._lose(channel)
 
     def _lose(self, channel: DataChannel) -> None:
+        channel.is_lost = True
         if self.channel is channel:
             self.channel = None
             self._backlog.rest.clear()

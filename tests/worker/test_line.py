@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rpc_magic.settings import WorkerSettings
 from rpc_magic.transport import FrameSocket
 from rpc_magic.wire import messages
+from rpc_magic.wire.chunks import LARGE, digest_of, flat, spans
 from rpc_magic.wire.frames import Frame
 from rpc_magic.worker.datachannel import Chunks
 from rpc_magic.worker.line import Line
@@ -227,6 +228,30 @@ def test_values_are_copied_only_when_they_have_to_be(client: Client) -> None:
     client.connect()
     client.read(1)
     assert client.taken[0][2] == [b"x" * 100_000]
+
+
+def test_a_large_outcome_waits_for_no_connection_that_is_gone(client: Client) -> None:
+    """It has named chunks, and asks what the client lacks; this has broken, and is closed later."""
+    client.connect()
+    client.line._on_lost = lambda _: None
+    channel, value = client.line.channel, b"x" * LARGE
+    assert channel is not None
+    channel.transfers.known.add_all(
+        digest_of(value[start : start + size]) for start, size in spans(flat(value))
+    )
+    waits: list[int] = []
+
+    def read() -> None:
+        assert not waits, "it still waits"
+        waits.append(1)
+        channel.hang_up()
+        client.line.lose(channel)
+
+    client.line.end(client.line.calls.inside(1), messages.Returned(), [value], read)
+    assert waits
+    channel.close()
+    (entry,) = client.line._backlog.kept
+    assert client.line._backlog.content(entry)[1] == [value]
 
 
 def test_another_client(client: Client) -> None:

@@ -197,6 +197,8 @@ class Events:
                 return
             held = self._held = self._held or Held(_MOST, _SLOW)
             held.add(event)
+            if self._queue.empty():  # what was there has been taken meanwhile: the caller may wait already
+                self._queue.put(held.pop())
             self.is_full = self.is_full or (held.size > _FULL and not self._due)
 
     def get(self, timeout: float | None) -> Event:

@@ -93,6 +93,24 @@ def test_shortened_twice():
     assert "[196.0 kB left out" in shown.text.replace("196 kB", "196.0 kB")
 
 
+def test_the_caller_waits_already_when_something_is_put():
+    """It takes what was there while the next event is put behind it, and waits: it must find that one."""
+    waiting, first = Events(), []
+
+    class Taken(queue.SimpleQueue):
+        def empty(self):
+            is_empty = super().empty()
+            if not is_empty and not first:
+                first.append(waiting.get(0))
+            return is_empty
+
+    waiting._queue = Taken()
+    waiting.put(text("1"))
+    waiting.put(text("2"))
+    assert first == [text("1")]
+    assert waiting._queue.get(timeout=0) == text("2")  # where it waits
+
+
 def test_full_until_half_is_taken():
     """It is full beyond a limit, and tells once when there is room."""
     waiting, told = Events(), []

@@ -31,7 +31,7 @@ _MOST = 64 << 20
 """Bytes held beyond which the middle is left out."""
 _SLOW = "what takes this output is slower than what makes it"
 _HASTE = 0.5
-"""Seconds after Stop in which what has come is still given as it came."""
+"""Seconds after Stop, and after it has come, in which what has come is still given as it came."""
 _LAST = 4096
 """Characters that are given of the rest."""
 _MESSAGE = 1024
@@ -179,13 +179,14 @@ class Events:
         on_room: called, by the thread that takes, when it is no longer full.
     """
 
-    __slots__ = ("_due", "_held", "_lock", "_queue", "is_full", "on_room")
+    __slots__ = ("_due", "_held", "_lock", "_queue", "_since", "is_full", "on_room")
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._held: Held | None = None
         self._lock = threading.Lock()
-        self._due = 0.0  # when it is shortened; 0 without Stop
+        self._due = 0.0  # when it may be shortened; 0 without Stop
+        self._since = 0.0  # since when something is held
         self.is_full = False
         self.on_room: Callable[[], object] = bool
 
@@ -195,7 +196,9 @@ class Events:
             if not self._held and self._queue.empty():
                 self._queue.put(event)
                 return
-            held = self._held = self._held or Held(_MOST, _SLOW)
+            if not self._held:
+                self._held, self._since = Held(_MOST, _SLOW), time.monotonic()
+            held = self._held
             held.add(event)
             if self._queue.empty():  # what was there has been taken meanwhile: the caller may wait already
                 self._queue.put(held.pop())
@@ -230,8 +233,8 @@ class Events:
         with self._lock:
             held = self._held
             assert held is not None
-            if self._due and time.monotonic() >= self._due:
-                held.shorten()
+            if self._due and time.monotonic() >= max(self._due, self._since + _HASTE):
+                held.shorten()  # it is not taken, not merely late
             while held and self._queue.empty():
                 self._queue.put(held.pop())
             has_room = self.is_full and held.size < _FULL // 2

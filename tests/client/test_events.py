@@ -146,3 +146,16 @@ def test_hurry(monkeypatch):
     assert len(given) < 5
     assert given[-1] == END
     assert f"{999:10}\n" in texts(given)
+
+
+def test_what_comes_late_after_stop_is_all_given(monkeypatch):
+    """As after a cut: it came all at once, seconds after Stop, and is taken as fast as can be."""
+    now = [100.0]
+    monkeypatch.setattr(events.time, "monotonic", lambda: now[0])
+    waiting = Events()
+    waiting.hurry()
+    now[0] += 10.0
+    lines = [text(f"{number:1000}\n") for number in range(20)]
+    for line in lines:
+        waiting.put(line)
+    assert list(taken(waiting)) == lines

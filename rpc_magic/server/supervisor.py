@@ -149,8 +149,13 @@ class Supervisor:
                 return Verdict.ADMITTED if is_there or self._rest_for(hello) >= 0 else Verdict.NO_SUCH_SESSION
 
     def _rest_for(self, hello: Hello) -> int:
-        """Return the spool of a session that died while this client was away, -1 for none."""
+        """Return the spool of a session that died while this client was away, -1 for none.
+
+        One that was had back lives under the ticket of the former one, which may have left something too.
+        """
         if self.sessions is None or hello.role is not Role.DATA or not hello.resume:
+            return -1
+        if self.sessions.has(hello.ticket):
             return -1
         return self.sessions.remains.spool_of(hello.ticket, hello.client)
 

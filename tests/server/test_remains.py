@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
 from rpc_magic.runtime.keptremains import Death
 from rpc_magic.runtime.keptsessions import digest_of
 from rpc_magic.server.remains import Remains, RemainsTable
+from rpc_magic.server.supervisor import Supervisor
 from rpc_magic.settings import ServerSettings
+from rpc_magic.wire.handshake import Role
 
 FORGOTTEN: list[str] = []
 
@@ -61,3 +64,12 @@ def test_whose_they_are(table: RemainsTable) -> None:
     table.leave(b"mine")
     assert FORGOTTEN == ["private-1"]
     assert table.spool_of(b"private-1", b"mine") == -1
+
+
+@pytest.mark.parametrize(("is_alive", "expected"), [(True, -1), (False, 5)])
+def test_a_session_that_was_had_back_serves_its_client_itself(is_alive: bool, expected: int) -> None:
+    """It has the ticket of the former one, which has left something too: that is not what a client goes on with."""
+    remains = SimpleNamespace(spool_of=lambda ticket, client: 5)
+    sessions = SimpleNamespace(has=lambda ticket: is_alive, remains=remains)
+    hello = SimpleNamespace(role=Role.DATA, ticket=b"t" * 16, client=b"c" * 16, resume=3)
+    assert Supervisor._rest_for(SimpleNamespace(sessions=sessions), hello) == expected

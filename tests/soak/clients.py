@@ -33,6 +33,8 @@ from rpc_magic.wire import messages
 
 __all__ = ["Entry", "Task", "read_journal"]
 
+_HELD = 4 << 20
+"""Bytes of received arrays that a client holds. It may hold 256 MiB, and would grow until then."""
 _LONGEST = 4 * SECONDS
 """For a call: an array of a megabyte takes many connections until one lives long enough."""
 
@@ -192,6 +194,7 @@ class Client:
                     self.conn = rpc_magic.connect(
                         self._task.url, token_file=self._task.token_file, session=self._task.session
                     )
+                    self.conn.attachment.links.chunks._limit = _HELD
                     self.conn.exchange.show = self._take_lines
                     self.conn.exchange.ask = lambda request, reply: reply(
                         messages.InputReply(f"yes, {request.prompt}")

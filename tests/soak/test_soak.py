@@ -32,9 +32,8 @@ LENGTH = float(os.environ.get("RPC_MAGIC_SOAK_SECONDS", "600"))
 CLIENTS = 4
 FAILS = 0.1
 """One read in ten fails, of those that the network between the clients and the server does."""
-FLAT = 32 << 20
-"""Bytes that a process may grow by from the middle of its life to the end: some arrays that it holds, as it may, and
-what the allocator keeps of those that were on their way. In ten minutes a client moves some hundreds of megabytes."""
+FLAT = 12 << 20
+"""Bytes that a process may grow by from the middle of its life to the end: some arrays that it holds, as it may."""
 
 
 class Trouble(NamedTuple):

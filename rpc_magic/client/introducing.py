@@ -12,7 +12,7 @@ from rpc_magic.runtime.processes import machine_id, python_tag, user_name
 from rpc_magic.runtime.versions import own_versions
 from rpc_magic.wire import control
 
-__all__ = ["client_info", "process_id"]
+__all__ = ["client_info", "is_on_this_machine", "process_id"]
 
 _PROCESS = secrets.token_bytes(16)
 
@@ -31,9 +31,14 @@ def process_id() -> bytes:
     return _PROCESS
 
 
+def is_on_this_machine(welcome: control.Welcome) -> bool:
+    """Tell whether the server that has said `welcome` runs on this machine."""
+    return welcome.machine == machine_id()
+
+
 def client_info(welcome: control.Welcome) -> control.ClientInfo:
     """Return what the server that has said `welcome` is told."""
-    is_here = welcome.machine == machine_id()
+    is_here = is_on_this_machine(welcome)
     is_alike = is_here and welcome.python == python_tag()  # else its packages are no use there
     return control.ClientInfo(
         pid=os.getpid(),

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from rpc_magic.client.introducing import client_info
+from rpc_magic.client.introducing import client_info, is_on_this_machine
 from rpc_magic.client.link import Link
 from rpc_magic.client.locating import has_ended
 from rpc_magic.client.reconnecting import Reconnecting, Retry
@@ -23,7 +23,7 @@ from rpc_magic.errors import (
     RpcMagicError,
     SessionDiedError,
 )
-from rpc_magic.runtime.processes import Identity, identity_of, machine_id, parent_of
+from rpc_magic.runtime.processes import Identity, identity_of, parent_of
 from rpc_magic.settings import ClientSettings
 from rpc_magic.wire import control
 from rpc_magic.wire.handshake import Role
@@ -88,13 +88,13 @@ class Recovery:
     def note_session(self, worker_pid: int) -> None:
         """The attachment has another session, of this process."""
         self._death = None
-        is_here = self._attachment.welcome.machine == machine_id()
+        is_here = is_on_this_machine(self._attachment.welcome)
         self._processes = (identity_of(worker_pid), identity_of(parent_of(worker_pid))) if is_here else ()
 
     def note_server(self) -> None:
         """The attachment speaks with another supervisor."""
         welcome = self._attachment.welcome
-        self._supervisor = identity_of(welcome.pid) if welcome.machine == machine_id() else None
+        self._supervisor = identity_of(welcome.pid) if is_on_this_machine(welcome) else None
 
     def note_lost(self, role: Role) -> None:
         """I/O thread: the connection of a link is gone."""

@@ -13,6 +13,7 @@ from types import BuiltinMethodType, MethodType, ModuleType
 from typing import Any
 
 from rpc_magic.client import Connection, RemoteValue, connection_of
+from rpc_magic.client.introducing import is_on_this_machine
 from rpc_magic.errors import RemoteValueError
 from rpc_magic.namespace import REMOTE, Anchors, Ledger
 from rpc_magic.notebook.calllog import CallLog
@@ -20,7 +21,6 @@ from rpc_magic.notebook.errors import UsageError
 from rpc_magic.notebook.progress import Progress
 from rpc_magic.notebook.relay import Relay
 from rpc_magic.notebook.status import Status
-from rpc_magic.runtime.processes import machine_id
 
 __all__ = ["Registry", "Server", "address_of"]
 
@@ -83,7 +83,7 @@ class Server:
     is_here: bool = False
 
     def __post_init__(self) -> None:
-        self.is_here = self.connection.attachment.welcome.machine == machine_id()
+        self.is_here = is_on_this_machine(self.connection.attachment.welcome)
         self.ticket = self.connection.attachment.ticket.hex()
 
     def notice(self) -> None:

@@ -154,22 +154,22 @@ def test_what_never_came_is_not_digested(conn: rpc_magic.Connection) -> None:
     assert conn.run(faults).value - before < 1.0
 
 
-def test_a_slow_link_carries_compressed_chunks() -> None:
-    """Far away and slow: what shrinks is compressed, both ways; on loopback nothing is, however well it shrinks."""
-    numbers = np.arange(8_000_000) // 1000
+@pytest.mark.parametrize("machine", ["another machine", "this machine"])
+def test_a_slow_link_carries_compressed_chunks(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+    """Far away and slow: what shrinks is compressed, both ways; between processes of one machine nothing ever is."""
+    numbers = np.arange(4_000_000) // 1000
+    if machine == "another machine":
+        monkeypatch.setenv("RPC_MAGIC_MACHINE", "elsewhere")
     with served() as url:
-        port, record = int(url.rpartition(":")[2]), records.find(url)
+        monkeypatch.delenv("RPC_MAGIC_MACHINE", raising=False)
+        record = records.find(url)
         assert record is not None
-        token_file = record.token_file
         with (
-            ThrottledLink(("127.0.0.1", port), rate=20e6, delay=0.015) as link,
-            rpc_magic.connect(f"tcp://127.0.0.1:{link.port}", token_file=token_file) as conn,
+            ThrottledLink(("127.0.0.1", int(url.rpartition(":")[2])), rate=20e6, delay=0.015) as link,
+            rpc_magic.connect(f"tcp://127.0.0.1:{link.port}", token_file=record.token_file) as conn,
         ):
             assert conn.call(lambda x: int(x.sum()), numbers) == numbers.sum()
-            assert link.passed["there"] < numbers.nbytes / 2
-            back = conn.call(lambda: __import__("numpy").arange(8_000_000) // 1000)
-            assert back[-1] == 7999
-            assert link.passed["back"] < back.nbytes / 2
-        with rpc_magic.connect(url) as conn:
-            sent, _ = traffic(conn, lambda: conn.call(len, numbers))
-            assert sent > numbers.nbytes
+            back = conn.call(lambda: __import__("numpy").arange(4_000_000) // 1000 + 1)
+            assert back[-1] == 4000
+            for way in ("there", "back"):
+                assert (link.passed[way] < back.nbytes / 2) == (machine == "another machine"), link.passed

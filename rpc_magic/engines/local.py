@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from rpc_magic.engines.base import Done, Task
 from rpc_magic.errors import ProtocolError
+from rpc_magic.runtime.processes import interrupt_group
 from rpc_magic.transport import FrameSocket
 from rpc_magic.wire import messages
 from rpc_magic.wire.frames import Buffer, Frame
@@ -100,7 +101,7 @@ class LocalEngine:
                 # The message is for a process that has not yet begun with the task and ignores the signal.
                 with contextlib.suppress(OSError):
                     process.say(number, messages.CancelCall(number))
-                    os.kill(process.pid, signal.SIGINT)
+                    interrupt_group(process.pid)
                 return
 
     def renew(self) -> None:

@@ -7,12 +7,22 @@ import getpass
 import hashlib
 import importlib.util
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Identity", "identity_of", "machine_id", "parent_of", "python_tag", "start_time", "user_name"]
+__all__ = [
+    "Identity",
+    "identity_of",
+    "interrupt_group",
+    "machine_id",
+    "parent_of",
+    "python_tag",
+    "start_time",
+    "user_name",
+]
 
 
 def start_time(pid: int) -> int:
@@ -28,6 +38,19 @@ def parent_of(pid: int) -> int:
     """Return the id of a process's parent; 0 when the process is gone or it cannot be told."""
     fields = _stat(pid)
     return int(fields[1]) if fields else 0
+
+
+def interrupt_group(pid: int) -> None:
+    """Send SIGINT to a process, and to those that it has started when it leads a process group; nothing when it is gone.
+
+    So a terminal does it at Ctrl-C, and Jupyter with a kernel: code that waits for a child is deaf itself, as in
+    ``os.system``, and a child may want to clean up.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGINT)
+        else:
+            os.kill(pid, signal.SIGINT)
 
 
 def _stat(pid: int) -> list[bytes]:

@@ -13,6 +13,7 @@ from struct import Struct
 from typing import Any
 
 from rpc_magic.errors import ProtocolError, RpcMagicError
+from rpc_magic.runtime.processes import interrupt_group
 from rpc_magic.server.strangers import BrokenLog
 from rpc_magic.transport.packets import PacketSocket, close_all
 from rpc_magic.wire import internal
@@ -46,11 +47,14 @@ class WorkerHandle:
         with contextlib.suppress(OSError):
             self.link.send(internal.Absent(client))
 
-    def interrupt(self, call: int) -> None:
-        """Send SIGINT, meant for `call` (0: whatever runs)."""
+    def interrupt(self, call: int, *, is_running: bool) -> None:
+        """Send SIGINT, meant for `call` (0: whatever runs); when it runs, to the processes that it has started too."""
         (number,) = _WORD.unpack_from(self.page, internal.INTERRUPTS_AT)
         _WORD.pack_into(self.page, internal.RING_AT + number % internal.RING * _WORD.size, call)
         _WORD.pack_into(self.page, internal.INTERRUPTS_AT, number + 1)
+        if is_running:
+            interrupt_group(self.pid)
+            return
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGINT)
 

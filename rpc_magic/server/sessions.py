@@ -226,9 +226,10 @@ class SessionTable:
         """Send SIGINT to the worker, meant for `call` (0: whatever runs)."""
         if session.worker is not None and session.state == "alive":
             running, _ = session.running_call
-            if running and call in {0, running} and session.interrupted[0] != running:
+            is_running = running != 0 and call in {0, running}
+            if is_running and session.interrupted[0] != running:
                 session.interrupted = running, time.monotonic()
-            session.worker.interrupt(call)
+            session.worker.interrupt(call, is_running=is_running)
 
     def pong(self, session: Session | None, number: int) -> control.Pong:
         """Say what is known of a session without asking it."""

@@ -25,6 +25,7 @@ at that very entry. It is looked at when the first one turns out to be meant for
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import threading
@@ -126,13 +127,18 @@ class InterruptGate:
         self._handler = self._on_signal  # one object, to be known again
 
     def install(self) -> None:
-        """Become the process's SIGINT handler. Main thread only."""
+        """Become the process's SIGINT handler, not that of its forked children. Main thread only."""
         signal.signal(signal.SIGINT, self._handler)
+        os.register_at_fork(after_in_child=self._leave)
+
+    def _leave(self) -> None:
+        if _handler_of(signal.SIGINT) is self._handler:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def install_again(self) -> None:
         """Become it again where user code has put another one there, as pdb does. Main thread only."""
         if _handler_of(signal.SIGINT) is not self._handler:
-            self.install()
+            signal.signal(signal.SIGINT, self._handler)
 
     def user_code(self) -> _UserCode:
         """Return the context in which SIGINT raises KeyboardInterrupt (main thread, reentrant)."""

@@ -95,6 +95,7 @@ def _settle_in(request: internal.Fork) -> None:
     """Make the child a process of its own: its place, its environment, its sources of randomness."""
     die_with_parent()
     become_subreaper()
+    os.setpgid(0, 0)  # Stop is for the processes that user code starts too
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable(file=2)
     serial.renew_origin()

@@ -55,7 +55,7 @@ def script(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_cell(server: Server, tmp_path: Path, way: str) -> None:
-    """The child hears of it and ends, and so does the cell, whether that heard of it or waits in C code that is deaf."""
+    """The child hears of it and ends, and so does the cell, whether that heard of it or is deaf as it waits."""
     with unharmed(server), rpc_magic.connect(server.url) as conn:
         stopped = threading.Thread(
             target=lambda: (eventually((tmp_path / "begun").exists), conn.interrupt()), daemon=True

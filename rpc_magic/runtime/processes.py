@@ -43,8 +43,8 @@ def parent_of(pid: int) -> int:
 def interrupt_group(pid: int) -> None:
     """Send SIGINT to a process, and to those that it has started when it leads a process group.
 
-    Nothing happens when it is gone. So a terminal does it at Ctrl-C, and Jupyter with a kernel: code that waits for a child is deaf itself, as in
-    ``os.system``, and a child may want to clean up.
+    Nothing happens when it is gone. So a terminal does it at Ctrl-C, and Jupyter with a kernel: code that waits for a
+    child is deaf itself, as in ``os.system``, and a child may want to clean up.
     """
     with contextlib.suppress(ProcessLookupError):
         if os.getpgid(pid) == pid:

@@ -18,7 +18,7 @@ import psutil
 
 from rpc_magic.errors import ProtocolError
 from rpc_magic.settings import ServerSettings
-from rpc_magic.transport.packets import PacketSocket, close_all
+from rpc_magic.transport.packets import MAX_DESCRIPTORS, PacketSocket, close_all
 from rpc_magic.wire import internal
 from rpc_magic.worker.lastwords import LastWords
 from rpc_magic.worker.memory import MemoryLimit
@@ -31,6 +31,7 @@ __all__ = ["KeptWorker", "WorkerEnds"]
 
 _PIECE = 1 << 16
 _ROUNDS = 16  # of killing what a worker left behind, while it forks on
+_KILL_SECONDS = 1.0  # for it to end; what runs as another user, as by sudo, this one cannot kill
 
 
 class WorkerEnds(NamedTuple):
@@ -81,7 +82,7 @@ class KeptWorker:
         self._engine: dict[int, int] = {}  # process ids, each with a descriptor that tells of its end
         self.memory = MemoryLimit(settings.memory, f"rpc_magic-{pid}")
         self.memory.add(pid)
-        self._pending: deque[internal.Internal] = deque()
+        self._pending: deque[tuple[internal.Internal, list[int]]] = deque()  # with descriptors beside them
         self._pending_bytes = 0
         self._dropped = {1: 0, 2: 0}
         self._last_words = b""
@@ -163,6 +164,8 @@ class KeptWorker:
         close_all(
             [self.link_fd, self.page_fd, self._spool, self._pidfd, *self._pipes, *self._engine.values()]
         )
+        for _, descriptors in self._pending:
+            close_all(descriptors)
         if self._own is not None:
             self._own.close()
 
@@ -198,7 +201,7 @@ class KeptWorker:
         if self._pending_bytes + len(data) > self._settings.drained:
             self._dropped[fd] += len(data)
         elif self._own is not None:
-            self._pending.append(internal.Drained(fd, data, self._dropped[fd]))
+            self._pending.append((internal.Drained(fd, data, self._dropped[fd]), []))
             self._pending_bytes += len(data)
             self._dropped[fd] = 0
         return True
@@ -213,8 +216,9 @@ class KeptWorker:
         if self._own is None:
             return
         try:
-            while self._pending and self._own.try_send(self._pending[0]):
-                sent = self._pending.popleft()
+            while self._pending and self._own.try_send(*self._pending[0]):
+                sent, descriptors = self._pending.popleft()
+                close_all(descriptors)
                 if isinstance(sent, internal.Drained):
                     self._pending_bytes -= len(sent.data)
         except OSError:
@@ -228,6 +232,8 @@ class KeptWorker:
             self._selector.unregister(self._own.fileno())
             self._own.close()
             self._own = None
+        for _, descriptors in self._pending:
+            close_all(descriptors)
         self._pending.clear()
         self._pending_bytes = 0
 
@@ -247,17 +253,16 @@ class KeptWorker:
             if isinstance(message, internal.SyncOutput):
                 for pipe in list(self._pipes):
                     self._drain_present(pipe)
-                self._pending.append(internal.Synced(message.number))
+                self._pending.append((internal.Synced(message.number), []))
             elif isinstance(message, internal.ForkEngine):
                 self._fork_engine(message.count)
         self._send_pending()
 
     def _fork_engine(self, count: int) -> None:
         """Fork the processes of the session's engine; their output is the session's."""
-        assert self._own is not None
         ours: list[int] = []
         pids: list[int] = []
-        for _ in range(count):
+        for _ in range(min(count, MAX_DESCRIPTORS)):
             try:
                 mine, theirs = socket.socketpair()
             except OSError:
@@ -288,8 +293,7 @@ class KeptWorker:
             self.memory.add(pid)
             ours.append(mine.detach())
             pids.append(pid)
-        self._own.send(internal.EngineForked(tuple(pids)), ours)
-        close_all(ours)
+        self._pending.append((internal.EngineForked(tuple(pids)), ours))
 
     def _engine_ended(self, pid: int) -> None:
         """A process of the engine has ended: leave no trace of it."""
@@ -308,8 +312,7 @@ class KeptWorker:
         self.memory.close()
         self._kill_rest()
         for pipe in list(self._pipes):
-            while pipe in self._pipes and self._drain(pipe):
-                pass
+            self._drain_present(pipe)
         for pid in list(self._engine):
             self._engine_ended(pid)
         for pipe in self._pipes:
@@ -357,9 +360,8 @@ class KeptWorker:
                         member.kill()
             if not rest:
                 break
-            for process in rest:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(process.pid, 0)
+            _, living = psutil.wait_procs(rest, _KILL_SECONDS)
+            known.update(process.pid for process in living)
 
 
 def _cause(status: int) -> str:

@@ -204,3 +204,50 @@ def test_descendants_end(drive):
         " os._exit(0)",
         "loop(lambda: ended)\nimport psutil\nassert not psutil.Process().children(recursive=True)",
     )
+
+
+def test_a_worker_that_dies_while_its_engine_is_made(drive):
+    """The keeper, and with it every other session, goes on when nobody is left to take the processes."""
+    drive(
+        "def life(own):\n own.send(internal.ForkEngine(2))\n os.kill(os.getpid(), signal.SIGKILL)",
+        "Template.become_engine = lambda self, request, sock: os._exit(0)\n"
+        "while 'Z' not in Path(f'/proc/{worker.pid}/stat').read_text().rpartition(')')[2]: time.sleep(0.01)\n"
+        "loop(lambda: ended)\n"
+        "assert ended[0].cause == 'killed by SIGKILL', ended\n"
+        "assert not [one for one in os.scandir('/proc/self/fd') if 'socket:' in os.path.realpath(one.path)]",
+    )
+
+
+def test_a_worker_that_takes_nothing_while_its_engine_is_made(drive):
+    """The keeper does not wait for it, and makes no more processes than one packet tells of; they come in turn."""
+    drive(
+        "def life(own):\n"
+        " signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})\n"
+        " for n in range(2000): own.send(internal.SyncOutput(n))\n"
+        " own.send(internal.ForkEngine(300))\n"
+        " signal.sigwait({signal.SIGUSR1})\n"
+        " message = None\n"
+        " while not isinstance(message, internal.EngineForked):\n"
+        "  assert own.wait(10)\n"
+        "  message, ends = own.receive()\n"
+        " assert 0 < len(message.pids) == len(ends) <= 253, message\n"
+        " os._exit(5)",
+        "Template.become_engine = lambda self, request, sock: (sock.recv(1), os._exit(0))\n"
+        "loop(lambda: worker._engine)\n"
+        "os.kill(worker.pid, signal.SIGUSR1)\n"
+        "loop(lambda: ended)\n"
+        "assert 'status 5' in ended[0].cause, ended",
+    )
+
+
+def test_what_cannot_be_ended(drive):
+    """A command of another user's, as of sudo, holds its session's end up for a moment, and the keeper no longer."""
+    drive(
+        "def life(own):\n subprocess.Popen(['yes'])\n os._exit(7)",
+        "import psutil\n"
+        "def refuse(process): raise psutil.AccessDenied(process.pid)\n"
+        "psutil.Process.kill = refuse\n"
+        "loop(lambda: ended)\n"
+        "assert 'status 7' in ended[0].cause, ended\n"
+        "for left in psutil.Process().children(): os.kill(left.pid, signal.SIGKILL); left.wait()",
+    )

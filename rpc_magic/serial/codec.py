@@ -20,7 +20,7 @@ from rpc_magic.serial.pickler import PROTOCOL, Pickler
 from rpc_magic.serial.reduce_values import ARRAY_BYTES_OUT_OF_BAND
 from rpc_magic.serial.segments import Buffer, SegmentReader, SegmentSink, join_small
 
-__all__ = ["decode", "encode"]
+__all__ = ["decode", "encode", "stream_length"]
 
 _HEAD = struct.Struct("<BBHI")
 _HEAD_MARK = 0x52
@@ -73,6 +73,7 @@ def encode(
     takes_over: TakesOver = by_origin,
     is_copy: bool = False,
     modules: set[str] | None = None,
+    smallest: int = ARRAY_BYTES_OUT_OF_BAND,
 ) -> list[Buffer]:
     """Turn an object into buffers.
 
@@ -86,6 +87,7 @@ def encode(
         takes_over: tells of a class whether the other side, where it has the class, takes over its attributes.
         is_copy: functions get globals of their own wherever they are decoded, also in this process.
         modules: takes up the names of the modules that the object refers to.
+        smallest: bytes from which on the memory of an array is a buffer of its own.
 
     Returns:
         Buffers for `decode`. They may alias the memory of `obj`.
@@ -103,7 +105,7 @@ def encode(
             raw = buffer.raw()
         except BufferError:  # not contiguous
             return True
-        if raw.nbytes < ARRAY_BYTES_OUT_OF_BAND:
+        if raw.nbytes < smallest:
             return True
         out_of_band.append(raw)
         return False
@@ -128,6 +130,12 @@ def encode(
     if len(segments) == 1:
         return [segments[0], *out_of_band]
     return [_HEAD.pack(_HEAD_MARK, _FORMAT, 0, len(segments)), *segments, *out_of_band]
+
+
+def stream_length(buffers: Sequence[Buffer]) -> int:
+    """Return how many buffers of `encode` there are before those that are memory of arrays."""
+    first = buffers[0]
+    return 1 if memoryview(first)[0] == _PICKLE_MARK else 1 + int(_HEAD.unpack(first)[3])
 
 
 def decode(

@@ -120,9 +120,7 @@ def reduce_file(_encoding: Encoding, file: Any) -> Any:
     if not isinstance(file, _OPEN_FILES):
         return NotImplemented  # in memory, or of a class with its own ways
     path = getattr(file, "name", None)
-    raise pickle.PicklingError(
-        f"the open file {path!r} belongs to this process; send its path or its contents"
-    )
+    raise pickle.PicklingError(f"the file {path!r} was opened in this process; send its path or its contents")
 
 
 def refuse_capsule(_encoding: Encoding, _capsule: object) -> Any:

@@ -107,7 +107,7 @@ def test_things_of_this_process(kind, tmp_path):
 
 
 def test_file_is_refused_and_untouched(tmp_path):
-    """An open file is refused with its name, and stays as it is."""
+    """An open or closed file is refused with its name, and stays as it is."""
     path = tmp_path / "data.txt"
     with path.open("w") as file:
         file.write("kept")
@@ -115,6 +115,7 @@ def test_file_is_refused_and_untouched(tmp_path):
     assert error.path == "state['log']"
     assert "data.txt" in error.reason
     assert "send its path or its contents" in error.reason
+    assert refuse(file).reason == error.reason
     assert path.read_text() == "kept"
 
 

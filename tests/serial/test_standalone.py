@@ -105,7 +105,7 @@ def test_refusal_is_caught_as_what_the_object_has_raised(kind):
 def test_other_format():
     """A body of another format says so."""
     data = bytearray(dumps(1))
-    place = data.index(b"load_body") + len("load_body\n") + 9
+    place = data.index(b"load_body") + len("load_body\n") + 10
     data[place] = 99
     with pytest.raises(ProtocolError, match="format 99"):
         loads(data)
@@ -131,3 +131,35 @@ def test_memoryview_and_bytearray_are_accepted():
     """Any bytes-like object does."""
     data = dumps([1, 2])
     assert loads(bytearray(data)) == loads(memoryview(data)) == [1, 2]
+
+
+@pytest.mark.parametrize("read", [loads, pickle.loads])
+def test_arrays_out_of_band(read, notebook):
+    """Their memory goes to `buffer_callback`, however little it is, and is what the arrays read show."""
+    notebook.run("def f(x): return x + 1")
+    small, large = np.arange(3), np.arange(300_000)
+    kept = []
+    data = dumps([small, b"x" * 500_000, large, notebook["f"]], buffer_callback=kept.append)
+    assert [memoryview(buffer).nbytes for buffer in kept] == [small.nbytes, large.nbytes]
+    assert len(data) < 600_000
+    first, text, second, f = read(data, buffers=kept)
+    assert np.shares_memory(first, small)
+    assert np.shares_memory(second, large)
+    assert (len(text), f(1)) == (500_000, 2)
+
+
+def test_some_arrays_out_of_band():
+    """What the callback returns something true for stays inside, as with pickle."""
+    kept = []
+
+    def keep_large(buffer):
+        return len(buffer.raw()) < 1000 or kept.append(buffer)
+
+    data = dumps([np.arange(n) for n in (5, 500, 6, 600)], buffer_callback=keep_large)
+    assert [len(buffer.raw()) for buffer in kept] == [4000, 4800]
+    assert [len(array) for array in loads(data, buffers=kept)] == [5, 500, 6, 600]
+    with pytest.raises(ProtocolError, match="missing"):
+        loads(data, buffers=kept[:1])
+    for length in range(len(data)):
+        with pytest.raises(ProtocolError):
+            loads(data[:length], buffers=kept)

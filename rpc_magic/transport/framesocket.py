@@ -108,7 +108,8 @@ class FrameSocket:
 
         `number` is its `seq`; by default the frames of a connection are counted.
 
-        Buffers are referred to until they have left: they must not change before `has_unsent` is False.
+        Buffers are referred to until they have left: they must not change before `has_unsent` is False, or
+        `own_unsent` was called.
 
         Returns:
             True when all of it has left.
@@ -139,6 +140,13 @@ class FrameSocket:
                 return self._drain()
             self._queue.extend(map(memoryview, pieces))
             return False
+
+    def own_unsent(self) -> None:
+        """Copy what waits, so that the buffers that were sent may change. Any thread."""
+        with self._sending:
+            self._queue = deque(
+                piece if type(piece.obj) is bytes else memoryview(bytes(piece)) for piece in self._queue
+            )
 
     def flush(self) -> bool:
         """Send what waits, as far as the kernel takes it; return True when nothing waits any more.

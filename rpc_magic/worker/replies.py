@@ -50,7 +50,7 @@ class Replies:
         self._kept: deque[_Kept] = deque()
         self._number = self._taken = 0
         self._is_begun = is_begun
-        self._is_live = False  # the last one refers to objects that may change
+        self._is_live = False  # some refer to objects that may change
         self.channel: FrameSocket | None = None
         self.lost_at = time.monotonic()
 
@@ -111,7 +111,7 @@ class Replies:
         with self._lock:
             self._number += 1
             self._kept.append(_Kept(self._number, call, encoded, buffers))
-            self._is_live = bool(buffers)
+            self._is_live = self._is_live or bool(buffers)
             if self.channel is None:
                 return True
             try:
@@ -120,13 +120,15 @@ class Replies:
                 return True  # whoever reads it finds it gone
 
     def settle(self) -> None:
-        """Let nothing that is kept refer to what a program may change."""
+        """Let nothing that is kept, or waits on the connection, refer to what a program may change."""
         if self._is_live:
             with self._lock:
                 self._is_live = False
                 for place, one in enumerate(self._kept):
                     owned = [b if type(b) is bytes else bytes(b) for b in one.buffers]
                     self._kept[place] = one._replace(buffers=owned)
+                if self.channel is not None:
+                    self.channel.own_unsent()
 
     def _drop(self, number: int) -> None:
         while self._kept and self._kept[0].number <= number:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +96,40 @@ def test_objects_that_change(replies: Replies, event: str) -> None:
     assert again.taken[1][3] == [b"then"]
     client.frames.close()
     again.frames.close()
+
+
+def test_objects_that_change_behind_an_answer_without_any(replies: Replies) -> None:
+    """What an outcome refers to is copied, too, when another one has been sent after it that refers to nothing."""
+    data = bytearray(b"then")
+    client = Client()
+    replies.adopt(client.theirs, 0)
+    replies.send(1, messages.Returned(), [memoryview(data)])
+    replies.send(2, messages.Returned())
+    replies.settle()
+    data[:] = b"now!"
+    replies.lose().close()
+    again = Client()
+    replies.adopt(again.theirs, 1)
+    again.read(3)
+    assert again.taken[1][3] == [b"then"]
+    client.frames.close()
+    again.frames.close()
+
+
+def test_objects_that_change_on_their_way(replies: Replies) -> None:
+    """What the client has not taken from its connection yet comes as it was when it was sent."""
+    data = bytearray(20_000_000)
+    client = Client()
+    replies.adopt(client.theirs, 0)
+    assert not replies.send(1, messages.Returned(), [memoryview(data)])
+    replies.settle()
+    data[:] = b"x" * len(data)
+    flushing = threading.Thread(target=replies.channel.flush_all)
+    flushing.start()
+    client.read(1)
+    flushing.join()
+    assert not any(client.taken[0][3][0])
+    client.frames.close()
 
 
 def test_one_that_never_was_here(replies: Replies) -> None:

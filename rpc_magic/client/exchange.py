@@ -57,6 +57,7 @@ class Exchange:
         ask: takes a call's prompts.
         place: where it is set, makes what shows the output of a call that starts now while nobody waits for it: of one
             that runs in the background, and of threads that the call leaves behind. None: `show` does.
+        is_leaving: tells whether a Ctrl-C that has just come is of those that Jupyter sends before it ends a kernel.
         watch: where it is set, told every tenth of a second how far the objects of the call that is waited for have
             come, on the thread that waits; None when none are on their way, and at the end.
     """
@@ -76,6 +77,7 @@ class Exchange:
         self.show: Show = lambda message, _: show_plainly(message)
         self.ask = answer_prompt
         self.place: Callable[[], Show] | None = None
+        self.is_leaving: Callable[[], bool] = lambda: False
         self._places: OrderedDict[int, Show] = OrderedDict()
         self._links = attachment.links
         self._links.on_stray = self._show_stray
@@ -202,6 +204,7 @@ class Exchange:
                 lambda: self._tell_deaf(link),
                 lambda reason: link.is_session and self._attachment.end_session(reason),
                 lambda: link.abandon(waiter.call),
+                self.is_leaving,
             )
 
         is_stopped = False

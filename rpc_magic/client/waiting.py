@@ -6,7 +6,8 @@ How a call is stopped; Stop is Ctrl-C, or a stated time that is over::
                       │  ▲                             │
                       └──┘ Stop: interrupt again       └── 3 s, or Stop: wait no longer
 
-On the way to *stopping* the call is interrupted, on the way to *deaf* the user is told, on the way to *ending* the
+Where Ctrl-C means that this process is to end, the wait ends and the call does not: who comes back finds it. Otherwise,
+on the way to *stopping* the call is interrupted, on the way to *deaf* the user is told, on the way to *ending* the
 session is ended. A stated time that is over goes from *stopping* to *ending* by itself. The call's end ends the wait
 in every state.
 """
@@ -45,6 +46,7 @@ class Hooks(NamedTuple):
         tell_deaf: tells the user that the call does not react, and what a second Stop does.
         end: ends the session, for a reason (a clause); False where there is none that could be ended.
         abandon: takes no more interest in it.
+        is_leaving: tells, within a moment, whether Ctrl-C came because this process is to end.
     """
 
     show: Callable[[messages.Message, list[memoryview]], None]
@@ -54,6 +56,7 @@ class Hooks(NamedTuple):
     tell_deaf: Callable[[], None]
     end: Callable[[str], bool]
     abandon: Callable[[], None]
+    is_leaving: Callable[[], bool]
 
 
 class End(NamedTuple):
@@ -87,7 +90,7 @@ def wait_for(
     not be stopped. After `timeout` seconds the call is interrupted by itself.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C, and the session was ended or does not answer.
+        KeyboardInterrupt: Ctrl-C, and the session was ended or does not answer, or this process is to end.
         CallTimeoutError: the stated time is over.
         Exception: the connection's, when the end will not come.
     """
@@ -190,6 +193,9 @@ class _LongWait:
         """Ctrl-C."""
         self._is_stopped = True
         with Deferred():
+            if self._state == "running" and self._hooks.is_leaving():
+                self._is_over = True
+                raise KeyboardInterrupt
             if self._state == "ending" or (self._state == "deaf" and not self._end("it was stopped")):
                 self._give_up()
             if self._state != "ending":

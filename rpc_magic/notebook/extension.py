@@ -17,6 +17,7 @@ from rpc_magic.notebook.background import Background
 from rpc_magic.notebook.cells import Runner
 from rpc_magic.notebook.config import Config
 from rpc_magic.notebook.errors import TracebackHook, UsageError
+from rpc_magic.notebook.leaving import is_leaving
 from rpc_magic.notebook.mention import HIDDEN, Fetcher, Mentions
 from rpc_magic.notebook.progress import BarKind, Progress
 from rpc_magic.notebook.registry import Registry, Server
@@ -150,6 +151,7 @@ class Extension:
         connection.name = name
         connection.exchange.show = lambda message, _: show_here(self.shell, message)
         connection.exchange.place = self._places
+        connection.exchange.is_leaving = partial(is_leaving, self.shell)
         progress = connection.exchange.watch = Progress(name, _bars(self.shell))
         server = Server(
             name, connection, arguments, Status(name, connection), Relay(connection), progress=progress

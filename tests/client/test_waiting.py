@@ -22,6 +22,7 @@ def make_hooks(said, *, has_session=True):
         lambda: said.append("told"),
         lambda reason: said.append("end") or has_session,
         lambda: said.append("abandon"),
+        lambda: False,
     )
 
 
@@ -137,6 +138,15 @@ def test_the_death_of_a_session_that_was_ended_is_the_interrupt():
     with pytest.raises(KeyboardInterrupt) as caught:
         wait_for(waiter, lambda: hooks._replace(end=end), is_stopped=True)
     assert "it was stopped, and its code did not listen" in str(caught.value.__cause__)
+
+
+def test_ctrl_c_of_a_process_that_is_to_end_leaves_the_call_alone():
+    """It is not stopped, and whoever asks for it later gets it."""
+    said = []
+    hooks = make_hooks(said)()
+    with pytest.raises(KeyboardInterrupt):
+        wait_for(Waiter(), lambda: hooks._replace(is_leaving=lambda: True), is_stopped=True)
+    assert said == []
 
 
 def test_stop_before_the_call_is_known_to_be_deaf():

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 from checks import Server, unharmed
+from jupyter_client.manager import start_new_kernel
 from live import SECONDS, Script, eventually
 
 import rpc_magic
@@ -100,6 +101,26 @@ def test_calls_of_the_next_client_are_its_own(server: Server, script, tmp_path) 
         with pytest.raises(errors.CallTimeoutError):
             conn.left_result(call, lambda message: None, timeout=0.3)
         assert [one.result(30) for one in queued if not one.cancelled()] == [0, 1, 3, 4]
+
+
+def test_kernel_that_is_restarted_from_the_page(server: Server, tmp_path) -> None:
+    """Jupyter interrupts a kernel before it ends it; the remote cell takes that for no Stop, and runs on."""
+    manager, client = start_new_kernel(kernel_name="python3", startup_timeout=SECONDS)
+    try:
+        connect = f"%rpc_connect {server.url} --session restarted --no-widget"
+        client.execute(f"%load_ext rpc_magic\n{connect}\ndata = [1, 2, 3]")
+        client.execute("%%rpc_call\n" + CELL.format(go=tmp_path / "go"))
+        while "line 2" not in str(client.get_iopub_msg(timeout=SECONDS)["content"]):
+            pass
+        manager.restart_kernel()
+        with eventually(lambda: _attach(server, "restarted")) as conn:
+            (left,) = conn.left_calls()
+            assert left.state == "running"
+            (tmp_path / "go").touch()
+            assert conn.left_result(left.number, lambda message: None) == 42
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
 
 
 def _attach(server: Server, session: str) -> rpc_magic.Connection | None:

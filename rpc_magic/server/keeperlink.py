@@ -166,8 +166,9 @@ class KeeperLink:
             self._say(internal.Forget(ticket))
 
     def end(self, ticket: bytes) -> None:
-        """Have a worker ended; `on_exit` follows."""
-        self._say(internal.EndWorker(ticket))
+        """Have a worker ended; `on_exit` follows, also where it has ended with the keeper just now."""
+        with contextlib.suppress(OSError):
+            self._say(internal.EndWorker(ticket))
 
     def end_all(self) -> None:
         """Have all workers and the keeper ended."""

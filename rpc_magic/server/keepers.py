@@ -96,14 +96,13 @@ class Keepers:
 
     async def _start_fresh(self) -> None:
         log.info("packages were installed or removed: new sessions get a fresh keeper")
-        older = self.newest
         try:
             fresh = self._start_talking(*self._start())
             await asyncio.shield(fresh.ready)
         except (OSError, RpcMagicError):
             log.exception("a fresh keeper could not be started, the older one goes on")
             return
-        self.newest = fresh
+        older, self.newest = self.newest, fresh
         self.let_go(older)
 
     def settle(self, identity: str, url: str) -> None:

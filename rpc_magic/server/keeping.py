@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from rpc_magic.errors import RpcMagicError
+from rpc_magic.errors import ProtocolError, RpcMagicError
 from rpc_magic.runtime import keptremains
 from rpc_magic.runtime.keptremains import Death
 from rpc_magic.runtime.keptsessions import (
@@ -28,6 +28,7 @@ from rpc_magic.runtime.keptsessions import (
     remove,
     write_record,
 )
+from rpc_magic.server.remains import Remains, open_spool
 from rpc_magic.server.session import Session
 from rpc_magic.settings import ServerSettings
 from rpc_magic.wire import control, internal
@@ -116,17 +117,24 @@ class Keeping:
         self._make_folder()  # it is removed when nothing is in it
         await asyncio.gather(*(self._keep(session, interrupt) for session in sessions))
 
-    async def keep_left(self, deaths: Sequence[tuple[Death, int]]) -> None:
-        """Keep what sessions have left that have died, with the descriptors of their spools."""
+    async def keep_left(self, left: Sequence[Remains]) -> None:
+        """Keep what sessions have left that have died."""
         self._make_folder()
-        for death, spool in deaths:
-            if self._folder is None or os.fstat(spool).st_size > self._settings.kept:
-                log.warning("what session %.80r had left is not kept: it is over the limit", death.session)
+        folder = self._folder
+        if folder is None:
+            return
+        for remains in left:
+            if remains.spool < 0:  # its client has left meanwhile
                 continue
+            name = remains.death.session
             try:
-                await asyncio.to_thread(keptremains.write, self._folder, death, spool)
+                with open_spool(remains.spool) as spool:  # which may be let go of while it is written
+                    if os.fstat(spool.fileno()).st_size > self._settings.kept:
+                        log.warning("what session %.80r had left is not kept: it is over the limit", name)
+                        continue
+                    await asyncio.to_thread(keptremains.write, folder, remains.death, spool.fileno())
             except OSError as error:
-                log.warning("what session %.80r had left is not kept: %s", death.session, error.strerror)
+                log.warning("what session %.80r had left is not kept: %s", name, error.strerror)
 
     async def _keep(self, session: Session, interrupt: Callable[[Session], None]) -> None:
         file = self._file(session)
@@ -194,7 +202,9 @@ class Keeping:
             while True:
                 await readable.wait()
                 readable.clear()
-                received = link.receive()
+                received = None
+                with contextlib.suppress(ProtocolError):  # the session's user code may say anything here
+                    received = link.receive()
                 match received:
                     case internal.Keeping(), _:
                         is_noted.set()

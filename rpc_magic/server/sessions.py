@@ -15,7 +15,7 @@ from rpc_magic.errors import RpcMagicError
 from rpc_magic.runtime.keptremains import Death
 from rpc_magic.runtime.keptsessions import digest_of
 from rpc_magic.server.adoption import TakenKeeper
-from rpc_magic.server.keeperlink import KeeperLink
+from rpc_magic.server.keeperlink import KeeperLink, WorkerHandle
 from rpc_magic.server.keepers import Keepers
 from rpc_magic.server.keeping import Keeping
 from rpc_magic.server.remains import Remains, RemainsTable
@@ -124,7 +124,7 @@ class SessionTable:
         await self.end(session)
         self._keeping.forget(session)
         request = control.Attach("" if session.is_private else session.name, take=False, client=client)
-        return await self._create(request, holder, cwd)
+        return (await self.attach(request, holder, cwd))[0]  # who came just now may have the name
 
     async def _create(self, request: control.Attach, holder: Holder, cwd: str) -> Session:
         if self._is_closing:
@@ -144,20 +144,24 @@ class SessionTable:
             ticket = secrets.token_bytes(16)
         session = Session(name, not request.session, ticket, time.monotonic())
         self._sessions[session.ticket] = self._names[name] = session
-        client = request.client
+        worker = await self._begin(session, request.client, cwd)
+        self._hold(session, holder)
+        remains = self.remains.take(request.session)
+        if remains is not None:
+            session.died = remains.death.cause
+            if remains.spool >= 0:
+                worker.inherit(remains.death.cause, remains.death.last_words, remains.spool)
+            remains.close()
+        return session
+
+    async def _begin(self, session: Session, client: control.ClientInfo, cwd: str) -> WorkerHandle:
+        """Have a session's worker made."""
         try:
             session.keeper = await self.keepers.current()
-            session.worker = await session.keeper.fork(
-                internal.Fork(
-                    session.ticket,
-                    name,
-                    client.cwd or cwd,
-                    client.path,
-                    client.environ,
-                    self._settings.message,
-                    self._settings.calls,
-                    self._settings.output,
-                )
+            limits = self._settings.message, self._settings.calls, self._settings.output
+            folder = client.cwd or cwd
+            worker = await session.keeper.fork(
+                internal.Fork(session.ticket, session.name, folder, client.path, client.environ, *limits)
             )
         except RpcMagicError as error:
             self._forget(session)
@@ -165,15 +169,13 @@ class SessionTable:
         except asyncio.CancelledError:  # the client has gone meanwhile, and knows nothing of it
             self._forget(session)
             raise
-        session.state = "alive"
-        self._hold(session, holder)
-        remains = self.remains.take(request.session)
-        if remains is not None:
-            session.died = remains.death.cause
-            if remains.spool >= 0:
-                session.worker.inherit(remains.death.cause, remains.death.last_words, remains.spool)
-            remains.close()
-        return session
+        if session.state == "ended":  # `worker_exited` was told of it before this
+            worker.close()
+            raise _refusal(
+                "failed", f"the session's process ended as soon as it was made: {session.end_reason}"
+            )
+        session.worker, session.state = worker, "alive"
+        return worker
 
     def _hold(self, session: Session, holder: Holder) -> None:
         session.holder, session.held_since = holder, time.monotonic()
@@ -322,10 +324,9 @@ class SessionTable:
                 session.holder.say(control.Goodbye(reason))
         if self._keeping.is_on:
             living = [session for session in self._sessions.values() if session.state == "alive"]
-            left = [(one.death, one.spool) for one in self.remains.with_spool()]
             await asyncio.gather(
                 self._keeping.keep(living, lambda session: self.interrupt(session, 0)),
-                self._keeping.keep_left(left),
+                self._keeping.keep_left(self.remains.with_spool()),
             )
         else:
             await self.interrupt_all()
@@ -354,7 +355,8 @@ class SessionTable:
             return
         cause = session.end_reason or message.cause
         log.info("session %.80r ended: %s", session.name, on_one_line(cause, 200))
-        has_died = not session.end_reason
+        has_died = not session.end_reason and session.state != "starting"
+        session.end_reason = cause
         ended = self._note_end(message, cause, session.facts, spool, session.keeper, has_died=has_died)
         if session.holder is not None:
             session.holder.say(ended)

@@ -14,6 +14,7 @@ from rpc_magic.errors import RpcMagicError
 from rpc_magic.server import keepers as module
 from rpc_magic.server.keepers import Keepers, installed_packages
 from rpc_magic.server.keeping import Keeping
+from rpc_magic.server.session import SessionError
 from rpc_magic.server.sessions import SessionTable
 from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.packets import PacketSocket
@@ -52,6 +53,33 @@ class Made:
     def end(self) -> None:
         self.packets.close()
         self.process.communicate(b"\n")
+
+
+INFO = control.ClientInfo(pid=1, host="h", user="u", python="3.11", process=b"p")
+TRAIN = control.Attach("train", take=False, client=INFO)
+
+
+def table_of(made: Made) -> SessionTable:
+    """A server's sessions, which this keeper makes."""
+    return SessionTable(
+        ServerSettings(),
+        lambda table: Keepers(
+            (made.process.pid, made.sock), lambda: (0, made.sock), table.worker_exited, lambda: None
+        ),
+        Keeping("", ServerSettings()),
+    )
+
+
+class Client:
+    """The connection of one, as a session knows it."""
+
+    title, heard, is_silent = "a client", float("inf"), False
+
+    def __init__(self, process: bytes) -> None:
+        self.client_id = self.process = process
+
+    def say(self, message: control.Control) -> None:
+        """Hear it."""
 
 
 @pytest.fixture
@@ -215,18 +243,9 @@ def test_a_client_that_goes_while_its_session_is_made(goes):
 
     async def run() -> None:
         made = Made(is_ready=goes != "before it is ready")
-        table = SessionTable(
-            ServerSettings(),
-            lambda table: Keepers(
-                (made.process.pid, made.sock), lambda: (0, made.sock), table.worker_exited, lambda: None
-            ),
-            Keeping("", ServerSettings()),
-        )
+        table = table_of(made)
         link = table.keepers.newest
-        info = control.ClientInfo(pid=1, host="h", user="u", python="3.11", process=b"p")
-        asking = asyncio.create_task(
-            table.attach(control.Attach("train", take=False, client=info), None, "/")
-        )
+        asking = asyncio.create_task(table.attach(TRAIN, None, "/"))
         await settle()
         if goes == "before it is ready":
             assert made.heard() == []
@@ -254,6 +273,120 @@ def test_a_client_that_goes_while_its_session_is_made(goes):
         assert asking.cancelled()
         assert table.listing() == ()
         assert not link.has_workers
+        table.keepers.end_all()
+        made.end()
+        await until(lambda: table.keepers.are_gone() and not table.keepers._links)
+
+    asyncio.run(run())
+
+
+def test_a_keeper_that_is_killed_while_a_fresh_one_starts(packages):
+    """The one that has taken its place meanwhile ends when the fresh one is there."""
+
+    async def run() -> None:
+        made = [Made()]
+
+        def start():
+            made.append(Made(is_ready=len(made) != 1))
+            return made[-1].process.pid, made[-1].sock
+
+        keepers = Keepers((made[0].process.pid, made[0].sock), start, lambda *_: None, lambda: None)
+        first = await keepers.current()
+        await first.ready
+        packages.clear()
+        packages.add(frozenset())
+        asking = asyncio.create_task(keepers.current())
+        await until(lambda: len(made) == 2)
+        made[0].end()
+        await until(lambda: len(made) == 3)
+        await keepers.newest.ready
+        made[1].packets.send(internal.KeeperReady({}))
+        assert await asking is keepers.newest
+        assert made[2].heard() == ["EndAll"]
+        assert made[1].heard() == []
+        keepers.end_all()
+        for one in made[1:]:
+            one.end()
+        await until(lambda: keepers.are_gone() and not keepers._links)
+
+    asyncio.run(run())
+
+
+def test_a_worker_is_ended_whose_keeper_has_just_been_killed():
+    """Before that is known: nothing fails, and the worker is told of as ended."""
+
+    async def run() -> None:
+        made, exits = Made(), []
+        keepers = Keepers(
+            (made.process.pid, made.sock),
+            lambda: (0, made.sock),
+            lambda one, _: exits.append(one),
+            lambda: None,
+        )
+        await keepers.newest.ready
+        keepers.newest._living.add(b"ticket")
+        keepers.end_all()
+        made.end()
+        keepers.newest.end(b"ticket")
+        await until(lambda: exits and keepers.are_gone() and not keepers._links)
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_dies_as_soon_as_it_is_made():
+    """The client is told so, and does not get a session that is none; the name is free again."""
+
+    async def run() -> None:
+        made = Made()
+        table = table_of(made)
+        link = table.keepers.newest
+        asking = asyncio.create_task(table.attach(TRAIN, Client(b"p"), "/"))
+        await until(lambda: link._waiting)
+        await settle()
+        ticket = next(iter(link._waiting))
+        made.forked(ticket)
+        made.packets.send(internal.Exited(ticket, 1, "killed by SIGKILL", ""))
+        link._readable()  # it comes to both at once, as a busy server does
+        with pytest.raises(SessionError, match="ended as soon as it was made: killed by SIGKILL"):
+            await asking
+        assert table.listing() == ()
+        table.keepers.end_all()
+        made.end()
+        await until(lambda: table.keepers.are_gone() and not table.keepers._links)
+
+    asyncio.run(run())
+
+
+def test_a_name_that_is_taken_while_its_session_is_restarted():
+    """Two clients never have two sessions of one name: who comes second is told that it is in use."""
+
+    async def run() -> None:
+        made = Made()
+        table = table_of(made)
+        link = table.keepers.newest
+
+        async def answer() -> None:
+            await until(lambda: link._waiting)
+            await settle()
+            made.forked(next(iter(link._waiting)))
+
+        async def take() -> None:
+            await session.ended.wait()
+            await table.attach(TRAIN, Client(b"q"), "/")
+
+        attaching = asyncio.create_task(table.attach(TRAIN, Client(b"p"), "/"))
+        await answer()
+        session, _ = await attaching
+        taking = asyncio.create_task(take())
+        await settle()
+        restarting = asyncio.create_task(table.restart(session, INFO, Client(b"p"), "/"))
+        await until(lambda: session.state == "ending")
+        made.packets.send(internal.Exited(session.ticket, 1, "it was ended", ""))
+        with pytest.raises(SessionError, match="is starting"):
+            await restarting
+        await answer()
+        await taking
+        assert [one.name for one in table.listing()] == ["train"]
         table.keepers.end_all()
         made.end()
         await until(lambda: table.keepers.are_gone() and not table.keepers._links)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 import tempfile
 import time
@@ -14,7 +16,11 @@ from live import SECONDS, eventually, served
 import rpc_magic
 from rpc_magic import errors
 from rpc_magic.runtime.folders import runtime_folder
-from rpc_magic.settings import KIB
+from rpc_magic.runtime.keptremains import Death
+from rpc_magic.runtime.keptsessions import digest_of
+from rpc_magic.server.keeping import Keeping
+from rpc_magic.server.remains import Remains, RemainsTable
+from rpc_magic.settings import KIB, ServerSettings
 from rpc_magic.wire import control
 
 NAME = "phoenix"
@@ -318,3 +324,62 @@ def test_what_nobody_wants_is_deleted() -> None:
         conn.push(x=1)
     with served(name="another", session_ttl=0.3):
         eventually(lambda: len(kept_files()) == 2)
+
+
+NOISE = """
+import contextlib, os, socket, threading, time
+links = [fd for fd in map(int, os.listdir("/proc/self/fd")) if "socket:" in os.path.realpath(f"/proc/self/fd/{fd}")]
+links = [socket.socket(fileno=os.dup(fd)) for fd in links]
+def speak():
+    while True:
+        time.sleep(0.001)
+        for link in links:
+            if link.type == socket.SOCK_SEQPACKET:
+                with contextlib.suppress(OSError):
+                    link.send(b"no message", socket.MSG_DONTWAIT)
+threading.Thread(target=speak, daemon=True).start()
+"""
+
+
+def test_what_user_code_says_meanwhile(capsys: pytest.CaptureFixture[str]) -> None:
+    """To the server, on the socket of its own process: it costs no session its variables."""
+    with served(name=NAME) as url:
+        noisy, train = (rpc_magic.connect(url, session=name) for name in ("noisy", "train"))
+        with noisy, train:
+            train.push(value=1)
+            train.run(
+                "class Slow:\n def __reduce__(self):\n  import time; time.sleep(1); return str, ('slow',)"
+            )
+            train.run("slow = Slow()")
+            noisy.run("mine = 2")
+            noisy.run(NOISE)
+            end()
+    with served(name=NAME) as url:
+        for session, name, value in (("train", "value", 1), ("noisy", "mine", 2)):
+            with rpc_magic.connect(url, session=session) as conn:
+                assert conn.pull(name) == value
+
+
+def test_what_is_let_go_of_meanwhile() -> None:
+    """A client that leaves while what sessions have left is written costs nobody else's."""
+    spools = [os.memfd_create("spool") for _ in range(3)]
+    table = RemainsTable(ServerSettings())
+    for number, spool in enumerate(spools):
+        death = Death("private", True, str(number), digest_of(b"%d" % number), "killed", "")
+        table.add(Remains(death, True, spool, lambda: None, time.monotonic()))
+    keeping = Keeping(NAME, ServerSettings())
+
+    async def run() -> None:
+        writing = asyncio.create_task(keeping.keep_left(table.with_spool()))
+        await asyncio.sleep(0)
+        table.leave(b"0")
+        table.leave(b"1")
+        await writing
+
+    asyncio.run(run())
+    table.leave(b"2")
+    left = {death.owner: spool for death, spool, _ in keeping.left()}
+    for spool in left.values():
+        os.close(spool)
+    assert "2" in left
+    assert "1" not in left

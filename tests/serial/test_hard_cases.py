@@ -398,14 +398,18 @@ CASES = {
         f, g = space["f"], space["g"]
         def probe(): return f() == 6 and g() == 7 and f() == 8
     """,
-    "redefined class beside the old one": """
+    "redefined class and function beside the old ones": """
         class C:
             v = 1
         old = C()
         class C:
             v = 2
         new = C()
-        def probe(): return old.v == 1 and new.v == 2 and type(old) is not type(new)
+        def f(): return 1
+        former = f
+        def f(): return 2
+        def probe():
+            return old.v == 1 and new.v == 2 and type(old) is not type(new) and (former(), f()) == (1, 2)
     """,
     "namespace by value": """
         x = 5

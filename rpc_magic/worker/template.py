@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import hashlib
 import os
 import platform
@@ -51,6 +52,7 @@ class Template:
         for package in _PACKAGES:
             with contextlib.suppress(metadata.PackageNotFoundError):
                 versions[package] = metadata.version(package)
+        gc.freeze()  # so that collections in its children neither walk over it nor write to its pages
         return cls(versions, runtime_folder())
 
     def modules_folder(self, ticket: bytes) -> Path:

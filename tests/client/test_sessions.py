@@ -163,6 +163,18 @@ def test_sessions_start_quickly(conn):
     assert time.monotonic() - began < 1
 
 
+def test_collections_leave_what_every_session_loads_alone(fresh):
+    """Python's collector looks at what a session has made, not at IPython: at little, so memory stays shared."""
+
+    def count(_):
+        import gc
+
+        return len(gc.get_objects())
+
+    assert fresh.call(count, 0) < 10_000
+    assert next(fresh.map(count, [0])) < 10_000
+
+
 def test_random_numbers_differ_between_sessions(conn, fresh):
     """Sessions do not share the state of random generators, although they are forked from one process."""
 

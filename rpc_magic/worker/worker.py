@@ -233,7 +233,7 @@ class Worker:
 
     def _can_ask(self) -> bool:
         """Tell whether this thread may ask the client, and will not itself have to read the answer just now."""
-        is_there = (  # or may well come back
+        is_there = not self.is_over and (  # or may well come back
             self._line.channel is not None or time.monotonic() - self._lost_at < self._settings.answer_seconds
         )
         return is_there and self._taker != threading.get_ident()

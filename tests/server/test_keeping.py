@@ -265,6 +265,31 @@ ctypes.PyDLL(None).sleep(600)
     busy.close()
 
 
+def test_a_call_that_imports_as_it_is_interrupted(tmp_path: Path) -> None:
+    """Nobody is asked for a module any more, so the call ends: IPython imports some for the first traceback."""
+    begun = tmp_path / "begun"
+    slow = f"""
+import contextlib, time
+try:
+    open({str(begun)!r}, "w").close()
+    time.sleep(600)
+finally:
+    with contextlib.suppress(ImportError):
+        import there_is_no_such_module
+"""
+    with served(name=NAME) as url:
+        conn = rpc_magic.connect(url, session="imports")
+        conn.push(x=3)
+        call = conn.submit(exec, slow)
+        eventually(begun.exists)
+        end()
+        with pytest.raises((errors.ConnectionLostError, errors.RemoteInterrupt)):
+            call.result(SECONDS)
+    with served(name=NAME) as url, rpc_magic.connect(url, session="imports") as again:
+        assert again.pull("x") == 3
+    conn.close()
+
+
 def test_the_disk_is_full(capsys: pytest.CaptureFixture[str]) -> None:
     """It is told at both times, and no file is half written."""
     # Without privileges no disk can be filled; a limit on the size of files gives a process the same error.

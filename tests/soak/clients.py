@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 import psutil
 from live import SECONDS, eventually
-from program import CELLS, FUNCTIONS, SETUP, Step, argument, program
+from program import CELLS, FUNCTIONS, HELD, SETUP, Step, argument, program
 
 import rpc_magic
 from rpc_magic import errors
@@ -33,10 +33,8 @@ from rpc_magic.wire import messages
 
 __all__ = ["Entry", "Task", "read_journal"]
 
-_HELD = 4 << 20
-"""Bytes of received arrays that a client holds. It may hold 256 MiB, and would grow until then."""
 _LONGEST = 4 * SECONDS
-"""For a call: an array of a megabyte takes many connections until one lives long enough."""
+"""For a call: an array of a megabyte takes many connections."""
 
 
 class Task(msgspec.Struct):
@@ -194,7 +192,7 @@ class Client:
                     self.conn = rpc_magic.connect(
                         self._task.url, token_file=self._task.token_file, session=self._task.session
                     )
-                    self.conn.attachment.links.chunks._limit = _HELD
+                    self.conn.attachment.links.chunks._limit = HELD
                     self.conn.exchange.show = self._take_lines
                     self.conn.exchange.ask = lambda request, reply: reply(
                         messages.InputReply(f"yes, {request.prompt}")
@@ -205,7 +203,7 @@ class Client:
                     continue
                 else:
                     self.conn.restart()
-                self.conn.run(SETUP.format(ledger=self._task.ledger))
+                self.conn.run(SETUP.format(ledger=self._task.ledger, held=HELD))
                 break
             except (errors.ConnectionLostError, errors.ConnectError, errors.SessionDiedError):
                 if time.monotonic() > deadline:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import named
 import numpy as np
 
-__all__ = ["CELLS", "FUNCTIONS", "SETUP", "Step", "argument", "program"]
+__all__ = ["CELLS", "FUNCTIONS", "HELD", "SETUP", "Step", "argument", "program"]
 
 
 class Step(NamedTuple):
@@ -39,8 +39,15 @@ class Step(NamedTuple):
     pause: float = 0.0
 
 
+HELD = 4 << 20
+"""Bytes of received arrays that a client and a session hold. They may hold far more, and would grow until then."""
+
 SETUP = """
-import hashlib, os, subprocess, sys, time
+import gc, hashlib, os, subprocess, sys, time
+for store in gc.get_objects():
+    if type(store).__name__ in {{"Blocks", "ChunkStore"}}:
+        store._limit = {held}
+del store
 from IPython.display import HTML, clear_output, display
 total = 0
 def note(number):

@@ -252,8 +252,7 @@ def test_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"supervisor", "keeper", "worker", "client", "program"} <= set(grown)
     for kind, growth in grown.items():
         assert growth.memory < FLAT, f"the memory of a {kind} grows: {growth}"
-        # A keeper has eight descriptors for each session, and one of each that died and has left something; a worker
-        # one for each array that it holds.
+        # A keeper has eight descriptors for each session, and one of each that died and has left something.
         assert max(growth.descriptors, growth.threads) <= 10 * CLIENTS, f"a {kind} grows: {growth}"
     assert not processes()
     # What is kept of sessions is no rest: of each a record, its variables, and what a call has said that ended after

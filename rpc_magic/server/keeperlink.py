@@ -17,6 +17,7 @@ from rpc_magic.runtime.processes import interrupt_group
 from rpc_magic.server.strangers import BrokenLog
 from rpc_magic.transport.packets import PacketSocket, close_all
 from rpc_magic.wire import internal
+from rpc_magic.wire.handshake import Role
 
 __all__ = ["KeeperLink", "WorkerHandle"]
 
@@ -26,6 +27,8 @@ _WORD = Struct("=Q")
 @dataclass(slots=True)
 class WorkerHandle:
     """A living worker, as the supervisor holds it.
+
+    Nobody waits for a worker: it may be deep in C code, or stopped, and what it is told waits in the socket.
 
     Attributes:
         pid: of its process.
@@ -45,7 +48,14 @@ class WorkerHandle:
     def miss(self, client: bytes) -> None:
         """Tell the worker that its client has not been heard of for long."""
         with contextlib.suppress(OSError):
-            self.link.send(internal.Absent(client))
+            self.link.try_send(internal.Absent(client))
+
+    def adopt(self, role: Role, client: bytes, resume: int, descriptor: int) -> bool:
+        """Give the worker a proved connection; False when it is gone, or takes none: the client tries again."""
+        try:
+            return self.link.try_send(internal.Adopt(int(role), client, resume), [descriptor])
+        except OSError:
+            return False
 
     def interrupt(self, call: int, *, is_running: bool) -> None:
         """Send SIGINT, meant for `call` (0: whatever runs); when it runs, to the processes that it has started too."""

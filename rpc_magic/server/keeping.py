@@ -197,7 +197,8 @@ class Keeping:
         name = "" if session.is_private else session.name
         try:
             settings = self._settings
-            link.send(internal.Keep(str(file), name, until, settings.keep_seconds, settings.kept))
+            if not link.try_send(internal.Keep(str(file), name, until, settings.keep_seconds, settings.kept)):
+                return internal.Kept(0, 0, "its process takes nothing in")
             loop.add_reader(link.fileno(), readable.set)
             while True:
                 await readable.wait()

@@ -205,15 +205,11 @@ class SessionTable:
     # ------------------------------------------------------------ while it lives
 
     def pass_socket(self, ticket: bytes, role: Role, client: bytes, resume: int, descriptor: int) -> bool:
-        """Give a proved connection to the session's worker; False when there is no such session."""
+        """Give a proved connection to the session's worker; False when there is none, or it takes none."""
         session = self._sessions.get(ticket)
         if session is None or session.worker is None or session.state != "alive":
             return False
-        try:
-            session.worker.link.send(internal.Adopt(int(role), client, resume), [descriptor])
-        except OSError:
-            return False
-        return True
+        return session.worker.adopt(role, client, resume, descriptor)
 
     def kept_of(self, session: Session) -> control.KeptSession | None:
         """Return what an earlier server has kept of a session, and nobody has had it load yet."""

@@ -173,7 +173,7 @@ class Supervisor:
         with sock:
             if hello.role is Role.FUNCTIONS:
                 if self._program is not None:
-                    self._program.send(
+                    self._program.try_send(
                         internal.Adopt(int(hello.role), hello.client, hello.resume), [sock.fileno()]
                     )
             elif self.sessions is not None:
@@ -263,8 +263,8 @@ class Supervisor:
         """Give calls by name their time."""
         if self._program is not None:
             with contextlib.suppress(OSError, TimeoutError):
-                self._program.send(internal.Finish())
-                await asyncio.wait_for(self._is_program_finished.wait(), self._settings.stop_seconds)
+                if self._program.try_send(internal.Finish()):
+                    await asyncio.wait_for(self._is_program_finished.wait(), self._settings.stop_seconds)
 
     def _end(self, reason: str) -> None:
         if self._ended.is_set():

@@ -19,6 +19,7 @@ from rpc_magic.server.sessions import SessionTable
 from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.packets import PacketSocket
 from rpc_magic.wire import control, internal
+from rpc_magic.wire.handshake import Role
 
 SECONDS = 30 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))
 
@@ -35,14 +36,15 @@ class Made:
         elif is_ready:
             self.packets.send(internal.KeeperReady({}))
 
-    def forked(self, ticket: bytes) -> None:
-        """Say that a worker was made."""
+    def forked(self, ticket: bytes) -> socket.socket:
+        """Say that a worker was made; return its end of the link."""
         link, workers_link = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         page = os.memfd_create("page")
         os.ftruncate(page, internal.PAGE_SIZE)
-        with link, workers_link:
+        with link:
             self.packets.send(internal.Forked(ticket, 1), [link.fileno(), page])
         os.close(page)
+        return workers_link
 
     def heard(self) -> list[str]:
         names = []
@@ -262,7 +264,7 @@ def test_a_client_that_goes_while_its_session_is_made(goes):
             if goes == "before the answer":
                 asking.cancel()
                 await settle()
-            made.forked(ticket)
+            made.forked(ticket).close()
             link._readable()
             asking.cancel()
             await settle()
@@ -344,7 +346,7 @@ def test_a_worker_that_dies_as_soon_as_it_is_made():
         await until(lambda: link._waiting)
         await settle()
         ticket = next(iter(link._waiting))
-        made.forked(ticket)
+        made.forked(ticket).close()
         made.packets.send(internal.Exited(ticket, 1, "killed by SIGKILL", ""))
         link._readable()  # it comes to both at once, as a busy server does
         with pytest.raises(SessionError, match="ended as soon as it was made: killed by SIGKILL"):
@@ -368,7 +370,7 @@ def test_a_name_that_is_taken_while_its_session_is_restarted():
         async def answer() -> None:
             await until(lambda: link._waiting)
             await settle()
-            made.forked(next(iter(link._waiting)))
+            made.forked(next(iter(link._waiting))).close()
 
         async def take() -> None:
             await session.ended.wait()
@@ -387,6 +389,33 @@ def test_a_name_that_is_taken_while_its_session_is_restarted():
         await answer()
         await taking
         assert [one.name for one in table.listing()] == ["train"]
+        table.keepers.end_all()
+        made.end()
+        await until(lambda: table.keepers.are_gone() and not table.keepers._links)
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_takes_nothing(tmp_path):
+    """Nobody waits for one that is stopped, or deep in C code: connections for it are closed when too many wait."""
+
+    async def run() -> None:
+        made = Made()
+        table = table_of(made)
+        link = table.keepers.newest
+        attaching = asyncio.create_task(table.attach(TRAIN, Client(b"p"), "/"))
+        await until(lambda: link._waiting)
+        await settle()
+        stopped = made.forked(next(iter(link._waiting)))
+        session, _ = await attaching
+        is_taken = True
+        while is_taken:
+            is_taken = table.pass_socket(session.ticket, Role.DATA, b"c" * 16, 1, made.process.stdin.fileno())
+        session.worker.miss(b"c" * 16)
+        keeping = Keeping("", ServerSettings())
+        kept = await keeping._ask(session, tmp_path / "file", 0.0, asyncio.Event())
+        assert kept.reason == "its process takes nothing in"
+        stopped.close()
         table.keepers.end_all()
         made.end()
         await until(lambda: table.keepers.are_gone() and not table.keepers._links)

@@ -112,7 +112,7 @@ def test_wire_and_transport_load_no_pickle() -> None:
     loaded = run(
         f"sys.path.append({str(site)!r})\n"
         "import rpc_magic.transport, rpc_magic.settings\n"
-        "from rpc_magic.wire import control, frames, handshake, internal, memory, messages\n"
+        "from rpc_magic.wire import control, frames, handshake, internal, messages\n"
         "print(*sys.modules, sep='\\n')"
     ).split()
     assert not {"pickle", "_pickle", "dill", "numpy", "IPython", "asyncio"} & set(loaded)

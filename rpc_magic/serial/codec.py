@@ -133,9 +133,22 @@ def encode(
 
 
 def stream_length(buffers: Sequence[Buffer]) -> int:
-    """Return how many buffers of `encode` there are before those that are memory of arrays."""
-    first = buffers[0]
-    return 1 if memoryview(first)[0] == _PICKLE_MARK else 1 + int(_HEAD.unpack(first)[3])
+    """Return how many of the buffers come before those that are memory of arrays; the first one tells.
+
+    Raises:
+        ProtocolError: these are no buffers of `encode`.
+    """
+    if not buffers or not len(buffers[0]):
+        raise ProtocolError("an encoded object has at least one buffer")
+    head = buffers[0]
+    if memoryview(head)[0] == _PICKLE_MARK:
+        return 1
+    if len(head) != _HEAD.size:
+        raise ProtocolError("an encoded object starts with a head that is none")
+    mark, version, _, count = _HEAD.unpack(head)
+    if mark != _HEAD_MARK or version != _FORMAT or not count:
+        raise ProtocolError(f"an encoded object has an unknown head {bytes(head).hex()}")
+    return 1 + int(count)
 
 
 def decode(
@@ -158,20 +171,10 @@ def decode(
         TransferError: code in them belongs to another Python version.
         Exception: what a constructor named in them raises, as ModuleNotFoundError.
     """
-    if not buffers or not len(buffers[0]):
-        raise ProtocolError("an encoded object has at least one buffer")
-    first = buffers[0]
+    start = stream_length(buffers)
+    if start > len(buffers):
+        raise ProtocolError("an encoded object has more buffers than there are")
     with Decoding(namespace, resolve):
-        if memoryview(first)[0] == _PICKLE_MARK:
-            return pickle.loads(first, buffers=buffers[1:])
-        return _decode_segments(first, buffers)
-
-
-def _decode_segments(head: Buffer, buffers: Sequence[Buffer]) -> Any:
-    if len(head) != _HEAD.size:
-        raise ProtocolError("an encoded object starts with a head that is none")
-    mark, version, _, count = _HEAD.unpack(head)
-    if mark != _HEAD_MARK or version != _FORMAT or not 0 < count < len(buffers):
-        raise ProtocolError(f"an encoded object has an unknown head {bytes(head).hex()}")
-    stream = SegmentReader(buffers[1 : count + 1])
-    return pickle.Unpickler(stream, buffers=buffers[count + 1 :]).load()
+        if start == 1:
+            return pickle.loads(buffers[0], buffers=buffers[1:])
+        return pickle.Unpickler(SegmentReader(buffers[1:start]), buffers=buffers[start:]).load()

@@ -7,7 +7,6 @@ each), number of buffers (u32), their lengths (u64 each, the greatest for one ou
 
 from __future__ import annotations
 
-import mmap
 import pickle
 import struct
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from rpc_magic.errors import ProtocolError, TransferError
+from rpc_magic.memory import allocate
 from rpc_magic.serial.codec import decode, encode, stream_length
 from rpc_magic.serial.culprit import as_its_cause
 from rpc_magic.serial.reduce_values import ARRAY_BYTES_OUT_OF_BAND
@@ -36,9 +36,6 @@ _OUTSIDE = (1 << 64) - 1
 
 _VERSION = 1
 _HEAD = struct.Struct("<HBBI")
-
-_MAPPED = 1 << 18
-"""Bytes from which on a buffer gets pages of its own, which are aligned."""
 
 
 def dumps(obj: object, *, buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None) -> bytes:
@@ -133,14 +130,12 @@ def load_body(body: Buffer, *outside: Buffer | pickle.PickleBuffer) -> Any:
         start, end = end, end + size
         if end > len(view):
             raise ProtocolError("these bytes are cut short")
-        part = view[start:end]
-        buffers.append(_writable(part) if buffers else part)
+        is_array = buffers and len(buffers) >= stream_length(buffers)
+        buffers.append(_writable(view[start:end]) if is_array else view[start:end])
     return decode(buffers)
 
 
-def _writable(part: memoryview) -> Buffer:
-    if len(part) < _MAPPED:
-        return bytearray(part)
-    pages = memoryview(mmap.mmap(-1, len(part)))
-    pages[:] = part
-    return pages
+def _writable(part: memoryview) -> memoryview:
+    copy = allocate(len(part))
+    copy[:] = part
+    return copy

@@ -12,8 +12,8 @@ from struct import Struct
 from typing import NamedTuple, Protocol
 
 from rpc_magic.errors import ProtocolError
+from rpc_magic.memory import OWN_PAGES, allocate
 from rpc_magic.settings import WireLimits
-from rpc_magic.wire.memory import OWN_PAGES, allocate
 
 __all__ = ["HEADER", "JOIN", "MAGIC", "VERSION", "Buffer", "Frame", "FrameReader", "Inlet", "encode_frame"]
 

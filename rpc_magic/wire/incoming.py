@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from rpc_magic.errors import ProtocolError
+from rpc_magic.memory import allocate
 from rpc_magic.wire import messages
 from rpc_magic.wire.chunks import CHUNK, CHUNKS_A_CHUNK, DIGEST_SIZE, LARGE, Chunk, digest_of
-from rpc_magic.wire.memory import allocate
 from rpc_magic.wire.packing import unpack_into
 from rpc_magic.wire.store import ChunkStore, Source
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -163,3 +164,13 @@ def test_some_arrays_out_of_band():
     for length in range(len(data)):
         with pytest.raises(ProtocolError):
             loads(data[:length], buffers=kept)
+
+
+def test_a_forked_child_writes_into_memory_of_its_own():
+    """Arrays that were read are the process's own, as any others are."""
+    array = loads(dumps(np.zeros(1_000_000)))
+    if (child := os.fork()) == 0:
+        array[0] = 5
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert array[0] == 0

@@ -1,8 +1,7 @@
-"""The memory that a payload is received into, and stays in.
+"""The memory that a payload is received or copied into, and stays in.
 
 A large buffer gets pages of its own: aligned, writable, given back to the system when the last array on it
-goes, and never copied. All of it is private to the process; the chunk store can later put a shared mapping
-here without anyone noticing.
+goes, and never copied. All of it is private to the process: what a forked child writes there is the child's.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rpc_magic.wire import memory
-from rpc_magic.wire.memory import OWN_PAGES, allocate
+from rpc_magic import memory
+from rpc_magic.memory import OWN_PAGES, allocate
 
 SIZES = [
     0,

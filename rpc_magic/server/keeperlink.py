@@ -134,10 +134,20 @@ class KeeperLink:
             self._waiting.pop(request.ticket, None)
 
     def hold(self, ticket: bytes, pid: int, link: int, page: int) -> WorkerHandle:
-        """Take over the descriptors of a worker that lives."""
-        handle = WorkerHandle(pid, PacketSocket.from_descriptor(link), mmap.mmap(page, internal.PAGE_SIZE))
-        os.close(page)
+        """Take over the descriptors of a worker that lives.
+
+        Raises:
+            OSError: no descriptors or memory left.
+        """
         self._living.add(ticket)
+        packets = PacketSocket.from_descriptor(link)
+        try:
+            handle = WorkerHandle(pid, packets, mmap.mmap(page, internal.PAGE_SIZE))
+        except OSError:
+            packets.close()
+            raise
+        finally:
+            os.close(page)
         self._loop.add_reader(handle.link.fileno(), self._hear_worker, handle.link)
         return handle
 
@@ -214,19 +224,10 @@ class KeeperLink:
         match message:
             case internal.KeeperReady():
                 self.ready.set_result(message.versions)
-            case internal.Forked():
-                link, page = descriptors
-                handle = self.hold(message.ticket, message.pid, link, page)
-                waiting = self._waiting.pop(message.ticket, None)
-                if waiting is None or waiting.done():
-                    handle.close()
-                    self.end(message.ticket)
-                else:
-                    waiting.set_result(handle)
-            case internal.ForkFailed():
-                waiting = self._waiting.pop(message.ticket, None)
-                if waiting is not None and not waiting.done():
-                    waiting.set_exception(RpcMagicError(message.reason))
+            case internal.Forked(ticket, pid):
+                self._take(ticket, pid, descriptors)
+            case internal.ForkFailed(ticket, reason):
+                self._fail(ticket, reason)
             case internal.Exited():
                 self._living.discard(message.ticket)
                 if descriptors:
@@ -234,3 +235,26 @@ class KeeperLink:
                 self._on_exit(message, descriptors[0] if descriptors else -1)
             case _:
                 close_all(descriptors)
+
+    def _take(self, ticket: bytes, pid: int, descriptors: list[int]) -> None:
+        """Give a worker that was made to who has asked for it; end it where that cannot be done."""
+        try:
+            link, page = descriptors
+            handle = self.hold(ticket, pid, link, page)
+        except (ValueError, OSError):  # they were lost on their way here, or another one cannot be had
+            self._fail(
+                ticket, "the server has no file descriptors left; try again when other clients have left"
+            )
+            self.end(ticket)
+            return
+        waiting = self._waiting.pop(ticket, None)
+        if waiting is None or waiting.done():
+            handle.close()
+            self.end(ticket)
+        else:
+            waiting.set_result(handle)
+
+    def _fail(self, ticket: bytes, reason: str) -> None:
+        waiting = self._waiting.pop(ticket, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(RpcMagicError(reason))

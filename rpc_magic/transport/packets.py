@@ -90,10 +90,11 @@ class PacketSocket:
     def receive(self) -> tuple[internal.AnyInternal, list[int]] | None:
         """Return the next message and its descriptors (now the caller's), or None when there is none yet.
 
+        Where this process has too few descriptors left to take those beside the packet, they are lost, all of them.
+
         Raises:
             EOFError: the other side is gone.
             ProtocolError: the packet is no message.
-            OSError: this process has no descriptors left; those beside the packet are lost.
         """
         fds = array.array("i")
         room = socket.CMSG_SPACE(MAX_DESCRIPTORS * fds.itemsize)
@@ -112,9 +113,9 @@ class PacketSocket:
         if not packet:
             close_all(fds)
             raise EOFError("the other process is gone")
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        if flags & socket.MSG_CTRUNC:
             close_all(fds)
-            raise OSError("an internal message was cut short: are file descriptors used up?")
+            fds = array.array("i")
         try:
             return internal.decode(packet), list(fds)
         except ProtocolError:

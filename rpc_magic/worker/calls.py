@@ -44,7 +44,7 @@ class _Supervisor:
         try:
             while received := self._packets.receive():
                 message, descriptors = received
-                if isinstance(message, internal.Adopt):
+                if isinstance(message, internal.Adopt) and descriptors:
                     sock = socket.socket(fileno=descriptors[0])
                     self._calls.callers.adopt(sock, message.client, message.resume)
                 elif isinstance(message, internal.Finish):

@@ -119,7 +119,9 @@ class Helper:
             return
         message, descriptors = received
         match message:
-            case internal.Adopt(role, client, resume):
+            case internal.Adopt(role, client, resume) if (
+                descriptors
+            ):  # none is left here: the client tries again
                 sock = socket.socket(fileno=descriptors[0])
                 if role == Role.ENGINE:
                     self._engine.adopt(sock, client, resume)
@@ -127,7 +129,7 @@ class Helper:
                     self._worker.adopt(sock, client, resume)
             case internal.Keep():
                 self._worker.keep(message, self._link.send)
-            case internal.Inherit(cause, last_words):
+            case internal.Inherit(cause, last_words) if descriptors:
                 self._worker.inherit(descriptors[0], cause, last_words)
             case internal.Absent(client):
                 self._worker.miss(client)
@@ -136,6 +138,6 @@ class Helper:
             case internal.Synced(number):
                 self._worker.descriptors.synced(number)
             case internal.EngineForked(pids):
-                self._engine.forked(pids, descriptors)
+                self._engine.forked(pids if descriptors else (), descriptors)
             case _:
                 close_all(descriptors)

@@ -121,7 +121,7 @@ class SessionInUseError(ConnectError):
         self.session, self.holder, self.since = session, holder, since
         super().__init__(
             url,
-            f"session {session!r} is in use by {holder} since {since:.0f} s",
+            f"session {session!r} has been in use by {holder} for {since:.0f} s",
             "Use --take (take=True) to take it over, or another session name.",
         )
 

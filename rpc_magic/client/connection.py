@@ -356,7 +356,7 @@ class Connection:
             state = answer.state if isinstance(answer, control.Pong) else "lost"
         sent, received = attachment.links.traffic
         return ServerInfo(
-            url=welcome.url,
+            url=attachment.url,
             name=welcome.name,
             session=attachment.session,
             state=state,

@@ -202,6 +202,8 @@ class Exchange:
                 self.ask,
                 lambda: self.stop(link, waiter.call),
                 lambda: self._tell_deaf(link),
+                lambda: self._attachment.state == "reconnecting",
+                self._tell_away,
                 lambda reason: link.is_session and self._attachment.end_session(reason),
                 lambda: link.abandon(waiter.call),
                 self.is_leaving,
@@ -334,6 +336,15 @@ class Exchange:
         sys.stderr.write(
             "rpc_magic: the remote code does not react to Stop; it may be in compiled code, or catch the interrupt. "
             f"Stop (Ctrl-C) again {last}.\n"
+        )
+        sys.stderr.flush()
+
+    @staticmethod
+    def _tell_away() -> None:
+        """Tell the user that nothing is known of a call that was interrupted."""
+        sys.stderr.write(
+            "rpc_magic: the server cannot be reached just now; Stop is delivered when the connection is back. "
+            "Stop (Ctrl-C) again waits no longer.\n"
         )
         sys.stderr.flush()
 

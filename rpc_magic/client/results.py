@@ -35,7 +35,8 @@ class ServerInfo:
     """What is known of a server and of the session on it.
 
     Attributes:
-        url, name: the server's.
+        url: where it was connected to.
+        name: the server's own.
         session: the session's name, empty for none.
         state: "idle", "busy", "ended", "none" (no session), "lost" or "closed".
         supervisor_pid, worker_pid: process ids there; 0 for none.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 
+from rpc_magic.runtime.addresses import short_url
 from rpc_magic.runtime.tokens import Token, parse_token
 
 __all__ = ["ask_token"]
@@ -23,6 +24,10 @@ def ask_token(url: str, *, is_watched: bool = False) -> Token | None:
     if not is_watched and (sys.stdin is None or not sys.stdin.isatty()):
         return None
     try:
-        return parse_token(getpass.getpass(f"The token of {url} (64 hexadecimal digits, as in its file): "))
+        return parse_token(
+            getpass.getpass(
+                f"The token of {short_url(url)} (`rpc-magic token --show [NAME]` prints it there): "
+            )
+        )
     except (NotImplementedError, EOFError):  # as a kernel's whose front end, nbclient, has no place to type
         return None

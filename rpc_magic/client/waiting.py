@@ -3,13 +3,15 @@
 How a call is stopped; Stop is Ctrl-C, or a stated time that is over::
 
     running ──Stop──► stopping ──5 s──► deaf ──Stop──► ending
-                      │  ▲                             │
-                      └──┘ Stop: interrupt again       └── 3 s, or Stop: wait no longer
+                      │  ▲  │                          │
+                      └──┘  │ Stop: interrupt again    └── 3 s, or Stop: wait no longer
+                            └──5 s──► away ──Stop──► wait no longer; interrupt again when the server is back
 
 Where Ctrl-C means that this process is to end, the wait ends and the call does not: who comes back finds it. Otherwise,
 on the way to *stopping* the call is interrupted, on the way to *deaf* the user is told, on the way to *ending* the
-session is ended. A stated time that is over goes from *stopping* to *ending* by itself. The call's end ends the wait
-in every state.
+session is ended. While the server cannot be reached nothing is known of the call: that is *away*, of which the user is
+told too; the interrupt is delivered when the connection is back. A stated time that is over goes from *stopping* to
+*ending* by itself. The call's end ends the wait in every state.
 """
 
 from __future__ import annotations
@@ -44,6 +46,8 @@ class Hooks(NamedTuple):
         ask: asks the user.
         stop: interrupts the call.
         tell_deaf: tells the user that the call does not react, and what a second Stop does.
+        is_away: tells whether the server cannot be reached just now.
+        tell_away: tells the user so, and what a second Stop does.
         end: ends the session, for a reason (a clause); False where there is none that could be ended.
         abandon: takes no more interest in it.
         is_leaving: tells, within a moment, whether Ctrl-C came because this process is to end.
@@ -54,6 +58,8 @@ class Hooks(NamedTuple):
     ask: Callable[[messages.InputRequest, Callable[[messages.InputReply], None]], None]
     stop: Callable[[], None]
     tell_deaf: Callable[[], None]
+    is_away: Callable[[], bool]
+    tell_away: Callable[[], None]
     end: Callable[[str], bool]
     abandon: Callable[[], None]
     is_leaving: Callable[[], bool]
@@ -196,6 +202,10 @@ class _LongWait:
             if self._state == "running" and self._hooks.is_leaving():
                 self._is_over = True
                 raise KeyboardInterrupt
+            if self._state == "away":
+                if self._hooks.is_away():
+                    self._give_up()
+                self._state = "running"
             if self._state == "ending" or (self._state == "deaf" and not self._end("it was stopped")):
                 self._give_up()
             if self._state != "ending":
@@ -211,6 +221,9 @@ class _LongWait:
             self._state, self._due = "stopping", time.monotonic() + GRACE
         elif self._state == "ending" or (self._is_late and not self._end("a call did not end in time")):
             self._give_up()
+        elif self._state == "stopping" and self._hooks.is_away():
+            self._state, self._due = "away", None
+            self._hooks.tell_away()
         elif self._state == "stopping":
             self._state, self._due = "deaf", None
             self._hooks.tell_deaf()

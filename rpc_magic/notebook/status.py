@@ -183,7 +183,7 @@ class Status:
         return Snapshot(
             word=word,
             name=self.name,
-            url=attachment.welcome.url,
+            url=attachment.url,
             session=attachment.session,
             round_trip=statistics.median(self._round_trips) if self._round_trips else 0.0,
             busy_seconds=busy,

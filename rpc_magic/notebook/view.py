@@ -54,7 +54,7 @@ class View:
         self._server = server
         self._kernel = kernel_here()
         attachment = server.connection.attachment
-        self._where = "beside this kernel" if attachment.is_embedded else short_url(attachment.welcome.url)
+        self._where = "beside this kernel" if attachment.is_embedded else short_url(attachment.url)
         self._call = 0
         self._kept = ""  # the state that a saved notebook shows
         self._lasting = Lasting()

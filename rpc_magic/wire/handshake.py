@@ -207,7 +207,8 @@ class ClientHandshake:
             raise AuthenticationError(
                 self._url,
                 "the server could not prove that it knows the token",
-                "Check that the token file is this server's, and that the address is right.",
+                "Check that the token is this server's (`rpc-magic token --show [NAME]` prints it there), and that the "
+                "address is right.",
             )
         return _proof(self._token, _CLIENT, self.hello + challenge, self._binding)
 

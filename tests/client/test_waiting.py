@@ -20,6 +20,8 @@ def make_hooks(said, *, has_session=True):
         lambda request, reply: reply(messages.InputReply("typed")),
         lambda: said.append("stop"),
         lambda: said.append("told"),
+        lambda: False,
+        lambda: said.append("told away"),
         lambda reason: said.append("end") or has_session,
         lambda: said.append("abandon"),
         lambda: False,
@@ -138,6 +140,31 @@ def test_the_death_of_a_session_that_was_ended_is_the_interrupt():
     with pytest.raises(KeyboardInterrupt) as caught:
         wait_for(waiter, lambda: hooks._replace(end=end), is_stopped=True)
     assert "it was stopped, and its code did not listen" in str(caught.value.__cause__)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("is_back", [False, True])
+def test_stop_while_the_server_cannot_be_reached(is_back):
+    """The call is not called deaf; a second Stop ends no session but the wait, or is one more when it is back."""
+    waiter, said = Waiter(), PressesStop("told away")
+    hooks = make_hooks(said)()
+
+    def stop():
+        said.append("stop")
+        if "told away" in said:
+            waiter.finish(messages.Returned(), [])
+
+    def is_away():
+        return not (is_back and "told away" in said)
+
+    hooks = hooks._replace(stop=stop, is_away=is_away)
+    if is_back:
+        end = wait_for(waiter, lambda: hooks, is_stopped=True)
+        assert isinstance(end.outcome, messages.Returned)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            wait_for(waiter, lambda: hooks, is_stopped=True)
+    assert said == ["stop", "told away", "stop" if is_back else "abandon"]
 
 
 def test_ctrl_c_of_a_process_that_is_to_end_leaves_the_call_alone():

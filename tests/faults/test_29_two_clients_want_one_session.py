@@ -61,7 +61,7 @@ def test_taking(server: Server, script) -> None:
         eventually(lambda: first.info().state == "busy")
         second = script(SECOND, server.url)
         refusal = second.line()
-        assert "in use by" in refusal
+        assert "has been in use by" in refusal
         assert "--take" in refusal
         assert second.line() == "['running']"
         thread.join(30)

@@ -181,7 +181,7 @@ def test_a_refused_token(loaded: Any, serve: Serve, tmp_path: Path) -> None:
     token.chmod(0o600)
     report = loaded.run(f"%rpc_connect {server.url} --token-file {token}")
     assert report.error == "AuthenticationError"
-    assert "Check that the token file is this server's" in report.traceback
+    assert "Check that the token is this server's" in report.traceback
     assert report.traceback.count("\n") == 0
 
 

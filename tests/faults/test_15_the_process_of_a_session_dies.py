@@ -74,6 +74,7 @@ def test_what_was_printed_just_before(server: Server, how: str) -> None:
 def test_death_while_the_connection_is_cut(server: Server, proxy: Proxy, tmp_path) -> None:
     """A client that was not connected then is told how the session ended when it is back."""
     with rpc_magic.connect(proxy.url, token_file=server.token_file) as conn:
+        assert conn.info().url == proxy.url, "not what the server calls itself: there may be a tunnel between"
         go = tmp_path / "go"
         call = conn.submit(lambda: [time.sleep(0.02) for _ in iter(go.exists, True)] and die("exit"))
         eventually(lambda: conn.info().state == "busy")

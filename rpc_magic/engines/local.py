@@ -162,6 +162,8 @@ class LocalEngine:
             self._lose(process)
 
     def _hear(self, process: _Process) -> None:
+        if process not in self._processes:
+            return  # it was let go of in the moment in which this came
         try:
             for frame in process.channel.read():
                 self._answer(process, frame)

@@ -79,7 +79,9 @@ class EngineHost:
         made: list[tuple[int, socket.socket]] = []
         while len(made) < count:
             self._keeper.send(internal.ForkEngine(min(count - len(made), _FORKED_AT_ONCE)))
-            more = self._forked.get(timeout=_FORK_SECONDS)
+            more: list[tuple[int, socket.socket]] = []
+            with contextlib.suppress(queue.Empty):
+                more = self._forked.get(timeout=_FORK_SECONDS)
             if not more:
                 break  # the machine gives no more
             made += more

@@ -313,3 +313,54 @@ def test_no_process_to_be_had():
         engine.submit(Task(1, b"d", []))
     assert done[0][0] == 1
     assert "no process" in done[0][1].error.message
+
+
+def test_a_keeper_that_does_not_answer(monkeypatch):
+    """It makes no process, and the engine goes on without."""
+    from rpc_magic.settings import WorkerSettings
+    from rpc_magic.worker import enginehost
+
+    class Keeper:
+        def send(self, message):
+            pass
+
+    monkeypatch.setattr(enginehost, "_FORK_SECONDS", 0.01)
+    host = enginehost.EngineHost(Keeper(), lambda *_: None, WorkerSettings())
+    assert host._make(5) == []
+    host._wake_read.close()
+    host._wake_write.close()
+
+
+@pytest.mark.parametrize("says", ["its answer", "nothing any more"])
+def test_a_process_that_is_let_go_of_as_it_speaks(says):
+    """Its client leaves in the moment in which it answers, or dies: nothing comes of that, and the engine goes on."""
+    import selectors
+    import socket
+    import subprocess
+
+    from rpc_magic.engines.base import Task
+    from rpc_magic.engines.local import LocalEngine
+    from rpc_magic.transport import FrameSocket
+    from rpc_magic.wire import messages
+
+    done = []
+    ours, theirs = socket.socketpair()
+    process = subprocess.Popen(["sleep", "600"])
+    with selectors.DefaultSelector() as selector:
+        engine = LocalEngine(
+            lambda count: [(process.pid, ours)], lambda *_: None, lambda *a: done.append(a), selector, 1
+        )
+        engine.define(b"d", [])
+        engine.submit(Task(1, b"d", []))
+        frames = FrameSocket(theirs)
+        if says == "its answer":
+            frames.send(1, messages.encode(messages.Returned()))
+        else:
+            frames.hang_up()
+        ((key, _),) = selector.select(60)
+        engine.close()
+        key.data()
+        assert not engine.unfinished
+    frames.close()
+    process.wait()
+    assert done == []

@@ -57,12 +57,10 @@ def scan(read: Callable[[int, int], bytes], end: int) -> Spooled:
     at = 0
     while at + HEADER.size <= end:
         magic, _, _, length, call, number, _, count, _ = HEADER.unpack(read(at, HEADER.size))
-        if magic != MAGIC:
-            break
         message = at + HEADER.size
-        table = read(message + length, count * _LENGTHS.size)
-        if len(table) < count * _LENGTHS.size:
+        if magic != MAGIC or length < 2 or message + length + count * _LENGTHS.size > end:
             break
+        table = read(message + length, count * _LENGTHS.size)
         size = HEADER.size + length + len(table) + sum(one for (one,) in _LENGTHS.iter_unpack(table))
         if at + size > end:
             break

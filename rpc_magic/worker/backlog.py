@@ -135,6 +135,8 @@ class Backlog:
         for entries in (self.kept, self._tail):
             while entries and entries[0].number <= number:
                 entry = entries.popleft()
+                if entries is self._tail:
+                    self._tail_bytes -= entry.size * entry.is_output
                 if entry is self.live:
                     self.live = None
                 if not entry.is_end:

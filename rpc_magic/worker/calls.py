@@ -79,7 +79,7 @@ class Calls:
         self.io = IoThread()
         self.callers = Callers(self.io, self.take, settings)
         self._limit = settings.calls
-        self._waiting: set[int] = set()  # ids of the requests
+        self._waiting: set[tuple[Caller, int]] = set()
         self._supervisor: _Supervisor | None = None
         self._exposed = exposed
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
@@ -165,7 +165,7 @@ class Calls:
                     client.answer(call, full)
                     return
                 entry = (client, call, request, buffers)
-                self._waiting.add(id(request))
+                self._waiting.add((client, call))
                 if self._pool is not None:
                     self._pool.submit(self._run_one, entry)
                 else:
@@ -184,14 +184,14 @@ class Calls:
             self._stopped = name
             # A real signal: it ends a sleep or a read too.
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        else:
+        elif name in self._waiting:
             self._cancelled.add(name)
 
     def _run_one(self, entry: _Entry) -> None:
         client, call, request, buffers = entry
         name = (client, call)
         self._answering.append(client)
-        self._waiting.discard(id(request))
+        self._waiting.discard(name)
         try:
             self._run_named(name, request, buffers)
         finally:

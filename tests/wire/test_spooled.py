@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rpc_magic.wire import messages
-from rpc_magic.wire.frames import encode_frame
+from rpc_magic.wire.frames import HEADER, MAGIC, encode_frame
 from rpc_magic.wire.spooled import scan
 
 TEXT = messages.encode(messages.Stream("stdout", "text"))
@@ -49,6 +50,21 @@ def test_two_clients() -> None:
 def test_nothing_of_use() -> None:
     """Without a list nobody knows whose the frames are."""
     assert look(said(1, 7)) == ([], [], 0)
+
+
+@pytest.mark.parametrize(("length", "buffers"), [(0, 0), (1, 0), (2, 1 << 31)])
+def test_a_header_of_no_frame(length: int, buffers: int) -> None:
+    """Nothing is looked for behind the end of the file, and no memory is taken for it."""
+    asked: list[int] = []
+    whole = told(1000, 1001) + said(1, 7)
+    data = whole + HEADER.pack(MAGIC, 1, 0, length, 1, 8, 0, buffers, 0) + b"x"
+
+    def read(at: int, size: int) -> bytes:
+        asked.append(at + size)
+        return data[at : at + size]
+
+    assert [one.number for one in scan(read, len(data)).frames] == [7]
+    assert max(asked) <= len(data)
 
 
 @given(cut=st.integers(0, 400))

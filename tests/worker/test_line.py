@@ -17,6 +17,7 @@ from rpc_magic.transport import FrameSocket
 from rpc_magic.wire import messages
 from rpc_magic.wire.chunks import LARGE, digest_of, flat, spans
 from rpc_magic.wire.frames import Frame
+from rpc_magic.worker.backlog import Backlog
 from rpc_magic.worker.datachannel import Chunks
 from rpc_magic.worker.line import Line
 from rpc_magic.worker.spool import Spool, make_file
@@ -196,6 +197,28 @@ def test_the_middle_of_the_output_is_dropped(tmp_path: Path) -> None:
         [b"899"],
     ]
     client.close()
+
+
+def test_what_has_come_takes_no_room(tmp_path: Path) -> None:
+    """Output that came to the client while it was sent what it lacked does not count when the next is kept."""
+    limits = WorkerSettings(last_output=1000, spool=0)
+    spool = make_file(tmp_path / "spool")
+    backlog = Backlog(Spool(spool, limits.spool), limits)
+
+    def say(size: int) -> None:
+        encoded = messages.encode(messages.Stream("stdout", "x" * size))
+        backlog.keep(1, encoded, (), is_output=True, is_sent=False)
+
+    say(600)
+    backlog.resume(0)
+    say(600)
+    backlog.drop(2)
+    backlog.rest.clear()
+    say(600)
+    say(300)
+    backlog.resume(2)
+    assert [(entry.number, entry.dropped) for entry in backlog.rest] == [(3, 0), (4, 0)]
+    os.close(spool)
 
 
 def test_a_full_disk() -> None:

@@ -23,6 +23,9 @@ import rpc_magic
 from rpc_magic import errors
 from rpc_magic.server.certificates import new_identity
 from rpc_magic.transport.tls import certificate_hash
+from rpc_magic.wire import messages
+from rpc_magic.worker.calls import Calls
+from rpc_magic.worker.exposed import Exposed
 
 PROGRAM = """
 import sys, time, threading, os
@@ -147,6 +150,14 @@ def test_a_cancel_strikes_its_own_call_only(program):
         assert hasty.call("add", 2, 3) == 5
     one.signal(signal.SIGINT)
     assert one.finish() == "ended\n"
+
+
+def test_a_cancel_that_comes_too_late():
+    """Nothing is kept of it: a program may run for months."""
+    calls = Calls(Exposed("any"), 1)
+    calls.take(None, 7, messages.CancelCall(7), [])
+    assert not calls._cancelled
+    calls.end()
 
 
 def test_state_is_shared(shop):

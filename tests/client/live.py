@@ -34,6 +34,30 @@ def eventually(condition: Callable[[], Any], what: str = "", seconds: float = SE
         time.sleep(0.005)
 
 
+@contextmanager
+def fair_clock() -> Iterator[Callable[[], float]]:
+    """Run a clock for what is to be quick on a machine that has nothing else to do; gives what reads it, in seconds.
+
+    It is the processor time of a process that is always busy. On a quiet machine that is real time; on a busy one it
+    gets its share of the processors, as what is measured does.
+    """
+    with subprocess.Popen([sys.executable, "-ISc", "while True: pass"]) as busy:
+        process = psutil.Process(busy.pid)
+        try:
+            yield lambda: sum(process.cpu_times()[:2])
+        finally:
+            busy.kill()
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """What is done inside must not take longer, by a fair clock."""
+    with fair_clock() as now:
+        yield
+        spent = now()
+    assert spent < seconds * FACTOR, f"it took {spent:g} s, and may take {seconds * FACTOR:g}"
+
+
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs (one that has ended and is not yet waited for does not)."""
     return start_time(pid) != 0

@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 
 import pytest
-from live import SECONDS, all_gone, eventually, family, is_alive, served
+from live import SECONDS, all_gone, eventually, family, is_alive, served, within
 
 import rpc_magic
 from rpc_magic import errors
@@ -146,7 +146,7 @@ def test_forked_child_uses_its_own(script):
 def test_light_import_and_no_ipython(script):
     """A script that imports, connects and calls has loaded neither IPython nor numpy, and prints no warning."""
     program = script(
-        "import time, sys\nbegan = time.perf_counter()\nimport rpc_magic\nspent = time.perf_counter() - began\n"
+        "import time, sys\nbegan = time.process_time()\nimport rpc_magic\nspent = time.process_time() - began\n"
         "early = [m for m in ('dill', 'asyncio', 'numpy', 'psutil') if m in sys.modules]\n"
         "conn = rpc_magic.connect()\n"
         "def add(a, b): return a + b\n"
@@ -172,12 +172,10 @@ def test_death_of_the_worker(conn, fresh, how, cause):
     conn.push(kept=how)
     fresh.call(add, 1, 1)
     waiting = fresh.submit(time.sleep, 0)
-    began = time.monotonic()
-    with pytest.raises(errors.SessionDiedError, match=cause) as caught:
+    with within(1.0), pytest.raises(errors.SessionDiedError, match=cause) as caught:
         fresh.call(die, how)
-    assert time.monotonic() - began < 1.5
     assert "my last words" in caught.value.last_words, "what was written to the descriptor"
-    assert waiting.result(1) is None
+    assert waiting.result(SECONDS) is None
     if how == "segfault":
         assert "in die" in caught.value.last_words, "faulthandler's words"
     with pytest.raises(errors.SessionDiedError, match=cause):
@@ -198,11 +196,11 @@ def test_results_before_the_death_are_not_lost(fresh):
     large = fresh.submit(lambda: b"x" * 60_000_000)
     last = fresh.submit(die, "exit")
     after = fresh.submit(add, 1, 1)
-    assert [one.result(60) for one in small] == list(range(100))
-    assert len(large.result(60)) == 60_000_000
+    assert [one.result(SECONDS) for one in small] == list(range(100))
+    assert len(large.result(SECONDS)) == 60_000_000
     for call in (last, after):
         with pytest.raises(errors.SessionDiedError, match="status 7"):
-            call.result(60)
+            call.result(SECONDS)
 
 
 def test_descendants_of_a_dead_worker_end(fresh):
@@ -240,7 +238,7 @@ def test_exposed_functions_outlive_the_session(tmp_path, monkeypatch):
         running = conn.submit("slow")
         with pytest.raises(errors.SessionDiedError):
             conn.call(die, "exit")
-        assert running.result(10) == "sold"
+        assert running.result(SECONDS) == "sold"
         assert conn.call("slow") == "sold"
         with pytest.raises(errors.SessionDiedError):
             conn.call(add, 1)
@@ -256,7 +254,7 @@ def test_restart(fresh):
     eventually(lambda: fresh.info().state == "busy")
     fresh.restart()
     with pytest.raises(errors.SessionDiedError, match="restarted"):
-        waiting.result(5)
+        waiting.result(SECONDS)
     with pytest.raises(NameError):
         fresh.pull("a")
 
@@ -266,9 +264,8 @@ def test_restart_just_after_a_value_was_dropped(fresh):
     for _ in range(5):
         values = [fresh.put(i) for i in range(20)]
         del values
-        began = time.monotonic()
-        fresh.restart()
-        assert time.monotonic() - began < 5
+        with within(5):
+            fresh.restart()
 
 
 def test_close(fresh):
@@ -278,7 +275,7 @@ def test_close(fresh):
     fresh.close()
     fresh.close()
     with pytest.raises(errors.RpcMagicError, match="closed"):
-        waiting.result(5)
+        waiting.result(SECONDS)
     for use in (
         lambda: fresh.call(add, 1),
         lambda: fresh.submit(add, 1),
@@ -374,6 +371,6 @@ def test_exposing_program_ends_with_its_server(tmp_path, monkeypatch):
         running = conn.submit("sleep")
         served.process.terminate()
         with pytest.raises(errors.ConnectionLostError):
-            running.result(10)
+            running.result(SECONDS)
         conn.close()
         all_gone(pids)

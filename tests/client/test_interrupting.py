@@ -12,7 +12,7 @@ import time
 import numpy as np
 import psutil
 import pytest
-from live import SECONDS, eventually
+from live import SECONDS, eventually, within
 
 from rpc_magic import errors
 from rpc_magic.wire import messages
@@ -350,11 +350,9 @@ def test_interrupt_concerns_the_call_it_was_meant_for(fresh):
 def test_timeout_of_a_cell(fresh):
     """run(timeout=) raises CallTimeoutError, which is a TimeoutError, and the session lives with its variables."""
     fresh.push(a=1)
-    began = time.monotonic()
-    with pytest.raises(errors.CallTimeoutError) as caught:
+    with within(4), pytest.raises(errors.CallTimeoutError) as caught:
         fresh.run("import time; time.sleep(600)", timeout=0.2)
     assert isinstance(caught.value, TimeoutError)
-    assert time.monotonic() - began < 4
     assert fresh.pull("a") == 1
     assert fresh.run("1 + 1", timeout=30).value == 2
     with pytest.raises(ZeroDivisionError):
@@ -366,10 +364,8 @@ def test_stop_answers_while_output_floods(fresh):
     for cell in ("while True: print('x' * 100)", "import os\nwhile True: os.write(1, b'x' * 1000)"):
         timer = threading.Timer(0.5, fresh.interrupt)
         timer.start()
-        began = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
+        with within(3), pytest.raises(KeyboardInterrupt):
             fresh.run(cell, on_output=lambda message: None)
-        assert time.monotonic() - began < 8
         timer.join()
         assert fresh.call(add, 1, 1) == 2
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from pathlib import Path
 
 import pytest
 from checks import serving, unharmed
-from live import FACTOR
 from strangers import dial, is_closed, secure
 
 import rpc_magic
@@ -46,17 +44,16 @@ def test_other_protocols(tmp_path: Path, way: str) -> None:
         with rpc_magic.connect(server.url, session="innocent"), unharmed(server, LOGGED):
             for start in {**STARTS, **other, "a frame": hidden()}.values():
                 for sent in (start[:8], start):
-                    began = time.monotonic()
                     with dial(server) as sock:
                         sock.sendall(sent)
                         assert is_closed(sock)
-                    assert time.monotonic() - began < 5 * FACTOR, "not by the timer"
             if way == "tls":
                 for start in STARTS.values():
                     with secure(server) as sock:
                         sock.sendall(start)
                         assert is_closed(sock)
         assert server.log.count("another protocol") == 1
+        assert "it took more than" not in server.log, "not by the timer"
 
 
 def test_a_hello_of_tls_that_never_ends(tmp_path: Path) -> None:

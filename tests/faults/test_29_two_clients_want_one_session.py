@@ -6,10 +6,11 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from checks import Server, unharmed
-from live import FACTOR, eventually
+from live import SECONDS, eventually
 
 import rpc_magic
 from rpc_magic import errors
@@ -32,15 +33,16 @@ print(conn.pull("runs"), flush=True)
 """
 
 CELL = """
-import time
+import pathlib, time
 runs = runs + 1
 print('begun')
-time.sleep(2)
+while not pathlib.Path('{go}').exists():
+    time.sleep(0.01)
 runs
 """
 
 
-def test_taking(server: Server, script) -> None:
+def test_taking(server: Server, script, tmp_path: Path) -> None:
     """The second one is told who holds it and since when; with --take the first is told who took it."""
     rpc_magic.connect(server.url, session="wanted").close()
     with (
@@ -52,7 +54,7 @@ def test_taking(server: Server, script) -> None:
 
         def run() -> None:
             try:
-                first.run(CELL, on_output=lambda message: None)
+                first.run(CELL.format(go=tmp_path / "go"), on_output=lambda message: None)
             except errors.RpcMagicError as error:
                 failed.append(error)
 
@@ -64,7 +66,8 @@ def test_taking(server: Server, script) -> None:
         assert "has been in use by" in refusal
         assert "--take" in refusal
         assert second.line() == "['running']"
-        thread.join(30)
+        (tmp_path / "go").touch()
+        thread.join(SECONDS)
         assert isinstance(failed[0], errors.ConnectionLostError)
         assert failed[0].is_taken_over
         assert "took the session over" in str(failed[0])
@@ -77,10 +80,12 @@ def test_taking(server: Server, script) -> None:
 
 
 STOPPED = """
-import sys, rpc_magic
+import sys, time, rpc_magic
 conn = rpc_magic.connect(sys.argv[1], session="left", name="first")
 conn.push(x=5)
-print("ready", flush=True)
+print(time.monotonic(), flush=True)
+conn.info()
+print("said something", flush=True)
 try:
     sys.stdin.read()
     while True:
@@ -95,13 +100,13 @@ def test_a_client_that_is_not_heard_of(server: Server, script) -> None:
     rpc_magic.connect(server.url, session="left").close()
     with unharmed(server, "took session 'left' over from"):
         first = script(STOPPED, server.url)
-        assert first.line() == "ready"
+        began, said = float(first.line()), first.line()
+        assert said == "said something"
         first.signal(signal.SIGSTOP)
-        began = time.monotonic()
         with pytest.raises(errors.SessionInUseError, match=f"process {first.pid}"):
             rpc_magic.connect(server.url, session="left")
-        with eventually(lambda: _attached(server, "left"), seconds=60 * FACTOR) as second:
-            assert time.monotonic() - began > 34, "its last word was at most five seconds before"
+        with eventually(lambda: _attached(server, "left"), seconds=40 + SECONDS) as second:
+            assert time.monotonic() - began > 40
             assert second.pull("x") == 5
             first.signal(signal.SIGCONT)
             assert f"process {os.getpid()} took the session over" in first.line()

@@ -47,11 +47,11 @@ def test_other_types_wait(value):
 def test_stops_early():
     """Huge containers are not walked."""
     huge = [None] * 10_000_000
-    start = time.perf_counter()
+    start = time.process_time()
     assert not is_eager(huge)
     assert not is_eager([huge] * 10)
     assert not is_eager("x" * 10_000_000)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 def test_cycles_and_depth_end():

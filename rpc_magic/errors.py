@@ -98,14 +98,18 @@ class AuthenticationError(ConnectError):
 
 
 class TokenMissingError(AuthenticationError):
-    """No token is known for a server."""
+    """No token is known for a server, or the one that is remembered is not its own any more.
 
-    def __init__(self, url: str) -> None:
-        super().__init__(
-            url,
-            "no token is known for it, and no server of yours listens there on this machine",
-            "Give --token-file FILE (token_file=...), or set RPC_MAGIC_TOKEN_FILE.",
-        )
+    Attributes:
+        is_stale: the latter; as when it was replaced there.
+    """
+
+    def __init__(self, url: str, *, is_stale: bool = False) -> None:
+        self.is_stale = is_stale
+        reason = "no token is known for it, and no server of yours listens there on this machine"
+        if is_stale:
+            reason = "the token that is remembered is not its own, or not any more"
+        super().__init__(url, reason, "Give --token-file FILE (token_file=...), or set RPC_MAGIC_TOKEN_FILE.")
 
 
 class SessionInUseError(ConnectError):

@@ -6,13 +6,13 @@ Exit status 2 and one sentence on standard error when what was asked for cannot 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
 from rpc_magic.errors import ConnectError, RpcMagicError
+from rpc_magic.runtime.sizes import parse_size
 from rpc_magic.settings import COUNTS, LIMITS
 
 __all__ = ["main"]
@@ -59,9 +59,7 @@ examples:
 """
 
 
-_SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) *(?:([kmgt]?)b)?")
 _MOST = 10**9  # of what is counted; as seconds, thirty years
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -104,10 +102,13 @@ def _lifetime(text: str) -> float:
 
 
 def _size(text: str) -> int:
-    found = _SIZE.fullmatch(text.strip().lower())
-    if found is None or not float(found[1]):
+    try:
+        size = parse_size(text)
+    except ValueError:
+        size = 0
+    if not size:
         raise argparse.ArgumentTypeError(f"a size is a number with a unit, as 500MB or 8GB, not {text!r}")
-    return int(float(found[1]) * _UNITS[found[2] or ""])
+    return size
 
 
 def _limit(text: str) -> tuple[str, int]:

@@ -58,7 +58,7 @@ def connect(
 
     Raises:
         ConnectError: no server there, or it would not have us.
-        AuthenticationError: the token is missing or wrong.
+        AuthenticationError: the token is missing or wrong; `TokenMissingError` where a remembered one is wrong.
         SessionInUseError: another client holds the session.
     """
     if results not in {"any", "data"}:
@@ -96,6 +96,8 @@ def connect(
     except AuthenticationError as error:
         if not place.token_file or error.fault != "token":
             raise
+        if known.is_kept(place.address, place.token_file):
+            raise TokenMissingError(error.url, is_stale=True) from None
         hint = f"The token was read from {place.token_file}. {error.hint}"
         raise AuthenticationError(error.url, error.reason, hint) from None
     except (ConnectError, ConnectionLostError):

@@ -8,11 +8,10 @@ from typing import Any
 
 from rpc_magic.client.values import human_size
 from rpc_magic.notebook.errors import UsageError
+from rpc_magic.runtime.sizes import parse_size
 from rpc_magic.settings import ClientSettings, WorkerSettings
 
 __all__ = ["Config"]
-
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
 def _switch(text: str) -> bool:
@@ -23,14 +22,10 @@ def _switch(text: str) -> bool:
 
 
 def _size(text: str) -> int:
-    number = text.rstrip("BbKkMmGg ")
     try:
-        size = float(number) * _UNITS[text[len(number) :].strip().lower()]
-    except (ValueError, KeyError):
-        size = -1
-    if not 0 <= size < float("inf"):
-        raise ValueError("a size, as 250MB or a number of bytes")
-    return int(size)
+        return parse_size(text)
+    except ValueError:
+        raise ValueError("a size, as 250MB or a number of bytes") from None
 
 
 def _count(text: str) -> int:

@@ -56,6 +56,8 @@ def rendered(error: BaseException) -> list[str] | None:
     if record is not None:
         lines = list(record.rendered) or record.traceback.splitlines()
         lines = [as_coloured_here(line) for line in lines]
+        if isinstance(error, ImportError) and (where := getattr(error, SERVER, "")):
+            lines = [line.replace("%rpc_pip install", f"%rpc_pip -s {where} install") for line in lines]
         note = getattr(error, NOTE, "")
         return [*lines, *(["", note] if note else [])]
     if isinstance(error, RpcMagicError):

@@ -138,7 +138,7 @@ class Extension:
             if token is None:
                 raise missing
             connection = make(token=token)
-        if remember:
+        if remember or (missing is not None and missing.is_stale):
             keep_token(connection)
         for server in list(self.registry.servers.values()):
             if server.name == name or server.arguments == arguments:

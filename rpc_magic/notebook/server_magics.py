@@ -8,6 +8,7 @@ from typing import Any
 from IPython.core.magic import Magics, magics_class
 
 from rpc_magic.client.running import Run
+from rpc_magic.errors import RpcMagicError
 from rpc_magic.notebook.arguments import read_command, read_line
 from rpc_magic.notebook.binding import bind
 from rpc_magic.notebook.declaring import SERVER, SERVER_NAME, Argument, for_lines
@@ -19,6 +20,7 @@ from rpc_magic.notebook.registry import Server
 from rpc_magic.notebook.render import show_here
 from rpc_magic.notebook.watching import is_watched
 from rpc_magic.notebook.widget import show_widget
+from rpc_magic.runtime.addresses import short_url
 from rpc_magic.wire import control, messages
 
 __all__ = ["ServerMagics"]
@@ -145,12 +147,12 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             held = f"held by {one.client}" if one.client else "no client"
             if one.state == "died":
                 _say(
-                    f"{one.name}: died {one.age:.0f} s ago ({one.cause}); %rpc_connect --session {one.name} tells "
-                    "what can still be read"
+                    f"{one.name}: died {one.age:.0f} s ago ({one.cause}); %rpc_connect {short_url(attachment.url)} "
+                    f"--session {one.name} tells what can still be read"
                 )
                 continue
             _say(f"{one.name}{mark}: {one.state}, process {one.pid}, {one.age:.0f} s old, {held}")
-        for left in server.connection.left_calls():
+        for left in server.connection.left_calls() if attachment.state != "died" else ():
             ask = f"%rpc_result {left.number} -s {server.name}"
             _say(f"  left by an earlier client, {left.state}: {left.label}  ({ask})")
 
@@ -219,6 +221,10 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             {},
             lambda message: show_here(self.shell, message),
         )
+        if isinstance(
+            run.error, RpcMagicError
+        ):  # the file cannot be used: where that was found tells nothing
+            raise RpcMagicError(f"on {server.name}, {run.error}")
         if run.error is not None:
             raise run.error
         return run

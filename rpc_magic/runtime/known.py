@@ -17,7 +17,7 @@ from rpc_magic.runtime.privatefiles import writing
 from rpc_magic.runtime.records import is_name
 from rpc_magic.runtime.tokens import write_token
 
-__all__ = ["KnownServer", "all_known", "by_address", "by_name", "forget", "keep_token", "remember"]
+__all__ = ["KnownServer", "all_known", "by_address", "by_name", "forget", "is_kept", "keep_token", "remember"]
 
 
 class KnownServer(msgspec.Struct, frozen=True):
@@ -122,6 +122,11 @@ def forget(name_or_address: str) -> list[KnownServer]:
 def _here(address: Address) -> str:
     """Return host and port, with one spelling for this machine."""
     return address._replace(host="127.0.0.1").place if address.host == "localhost" else address.place
+
+
+def is_kept(address: Address, token_file: str) -> bool:
+    """Tell whether a token's file is the one that `keep_token` writes for a server."""
+    return Path(token_file) == _folder() / _path(address).with_suffix(".token").name
 
 
 def keep_token(address: Address, token: bytes) -> Path:

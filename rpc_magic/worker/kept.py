@@ -20,6 +20,7 @@ from rpc_magic.errors import ProtocolError
 from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.packets import MAX_DESCRIPTORS, PacketSocket, close_all
 from rpc_magic.wire import internal
+from rpc_magic.worker.crashes import shorten
 from rpc_magic.worker.lastwords import LastWords
 from rpc_magic.worker.memory import MemoryLimit
 from rpc_magic.worker.spool import make_file
@@ -323,7 +324,7 @@ class KeptWorker:
         self.close()
         self._pipes.clear()
         shutil.rmtree(self._template.modules_folder(self.ticket), ignore_errors=True)
-        words = (self._printed.read() + self._last_words).decode(errors="replace").strip()
+        words = shorten((self._printed.read() + self._last_words).decode(errors="replace").strip())
         self.on_exit(
             self, WorkerEnds("it was ended" if self.is_ending else self._cause(status), words, spool)
         )

@@ -71,7 +71,7 @@ def test_a_library_is_installed_and_the_next_session_has_it(loaded: Any, server:
     loaded.good(f"%rpc_connect {server.url} --name first")
     missing = loaded.run("%%rpc_call\nimport tiny_library")
     assert missing.error == "ModuleNotFoundError"
-    assert "%rpc_pip install tiny_library" in missing.traceback
+    assert "%rpc_pip -s first install tiny_library" in missing.traceback
     shown = loaded.good(f"%rpc_pip install --no-index {wheel(tmp_path, '1.0')}").out
     assert "Successfully installed tiny" in shown
     assert loaded.good("%%rpc_call\nimport tiny_library\nprint(tiny_library.__version__)").out == "1.0\n"

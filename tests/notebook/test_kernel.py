@@ -407,7 +407,7 @@ def test_a_token_is_asked_for(connected: Kernel, tmp_path: Path) -> None:
     kernel = connected
     with serving_abroad(tmp_path) as (url, token):
         prompts, outputs = kernel.answer(f"%rpc_connect {url} --no-widget", "nonsense")
-        assert url in prompts[0]
+        assert url.partition("/?")[0] in prompts[0]
         assert "64 hexadecimal digits" in str(outputs)
         kernel.answer(f"%rpc_connect {url} --no-widget --name typed", token)
         _, outputs = kernel.answer(f"%rpc_connect {url} --no-widget --name kept --remember", token)
@@ -415,6 +415,16 @@ def test_a_token_is_asked_for(connected: Kernel, tmp_path: Path) -> None:
         outputs = kernel.run("%rpc_disconnect typed\n%rpc_disconnect kept\n%rpc_connect kept --no-widget")
         assert "kept: connected" in str(outputs)
         assert token not in str(kernel.run("%history -n\nprint(In, dir())"))
+        kernel.run("%rpc_disconnect kept")
+        environ = {**os.environ, "RPC_MAGIC_RUNTIME_DIR": str(tmp_path / "r")}
+        rotate = [sys.executable, "-m", "rpc_magic", "token", "--rotate", "--keep", "0"]
+        subprocess.run(rotate, check=True, env=environ)
+        new = (tmp_path / "r" / "tokens" / "default.token").read_text().strip()
+        prompts, outputs = kernel.answer("%rpc_connect kept --no-widget", new)
+        assert len(prompts) == 1, "the one that was kept is not its own any more"
+        assert "kept: connected" in str(outputs)
+        outputs = kernel.run("%rpc_disconnect kept\n%rpc_connect kept --no-widget")
+        assert "kept: connected" in str(outputs), "the new one is kept instead"
         kernel.run("%rpc_disconnect kept")
 
 

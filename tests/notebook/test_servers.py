@@ -89,7 +89,7 @@ def test_a_named_session_dies_while_nobody_is_there(loaded: Any, serve: Serve, t
     worker = re.search(r"^work: busy, process (\d+)", listed, re.MULTILINE)
     assert worker is not None, listed
     os.kill(int(worker[1]), signal.SIGKILL)
-    told = r"^work: died \d+ s ago \(killed by SIGKILL\); %rpc_connect --session work tells what can still be read$"
+    told = r"^work: died \d+ s ago \(killed by SIGKILL\); %rpc_connect \S+ --session work tells what can still be read$"
     eventually(lambda: re.search(told, loaded.good("%rpc_sessions watch").out, re.MULTILINE))
     shown = loaded.good(f"%rpc_connect {server.url} --name lab --session work").out
     assert (
@@ -113,6 +113,14 @@ def test_a_named_session_dies_while_nobody_is_there(loaded: Any, serve: Serve, t
     shown = loaded.good(f"%rpc_connect {server.url} --name lab --session work").out
     assert "has died" not in shown
     assert "%rpc_result" not in shown
+
+
+def test_sessions_are_listed_when_this_one_has_died(loaded: Any, serve: Serve) -> None:
+    """The list says how, with a command that leads to the same server; it is no error."""
+    server = serve()
+    loaded.good(f"%rpc_connect {server.url} --name lab --session work")
+    assert loaded.run("%%lab\nimport os\nos._exit(7)").error == "SessionDiedError"
+    assert f"%rpc_connect {server.url} --session work tells" in loaded.good("%rpc_sessions lab").out
 
 
 def test_a_value_of_a_named_session_waits_for_its_server(loaded: Any, serve: Serve) -> None:

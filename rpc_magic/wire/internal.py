@@ -35,7 +35,7 @@ class SessionFacts(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Fork(Internal, tag=1, frozen=True):
-    """Make a worker. Descriptors: none. Answer: `Forked`.
+    """Make a worker. Descriptors: none. Answer: `Forked`, `ForkFailed`.
 
     `cwd`, `path`, `environ` are the client's when it is on the same machine; empty keeps the server's. `payload`,
     `calls` and `output` are limits: those of `ServerSettings` for a message, for calls that wait, and for output.
@@ -145,7 +145,7 @@ class Adopted(Internal, tag=16, frozen=True):
 
 
 class Adopt(Internal, tag=20, frozen=True):
-    """Serve this connection. Descriptor: the proved socket."""
+    """Serve this connection. Descriptor: the proved socket; lost where the receiver has no room for it."""
 
     role: int
     client: bytes
@@ -233,7 +233,7 @@ class Synced(Internal, tag=32, frozen=True):
 
 
 class ForkEngine(Internal, tag=33, frozen=True):
-    """Worker to keeper: make `count` processes for the engine. Answer: `EngineForked`."""
+    """Worker to keeper: make `count` processes for the engine, or fewer. Answer: `EngineForked`."""
 
     count: int
 

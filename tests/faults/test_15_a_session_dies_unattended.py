@@ -100,6 +100,17 @@ def kill(pid: int) -> None:
     all_gone({pid})
 
 
+def check_ends(calls: list[Call], size: int = 0) -> None:
+    """The finished call has its result, of `size` bytes at least; the others say how the session has died."""
+    finished, *others = calls
+    outcome, buffers = finished.result(SECONDS)
+    assert outcome.error is None
+    assert sum(map(len, buffers)) >= size
+    for call in others:
+        with pytest.raises(errors.SessionDiedError, match="SIGKILL"):
+            call.result(SECONDS)
+
+
 def when_it_is_known(server: Server) -> control.SessionInfo:
     """Wait until the server knows that the session has died; return what it says of it."""
     with rpc_magic.connect(server.url) as other:
@@ -114,15 +125,10 @@ def test_its_client_comes_back(own: Server, cut: Proxy, tmp_path: Path, session:
         rpc_magic.connect(cut.url, token_file=own.token_file, session=session) as conn,
     ):
         shown = shown_by(conn)
-        finished, running, waiting = run_cells(conn, cut, tmp_path, "bytes(900_000)")
+        calls = run_cells(conn, cut, tmp_path, "bytes(900_000)")
         kill(conn.info().worker_pid)
         cut.refuse(False)
-        outcome, buffers = finished.result(SECONDS)
-        assert sum(map(len, buffers)) > 900_000
-        assert outcome.error is None
-        for call in (running, waiting):
-            with pytest.raises(errors.SessionDiedError, match="SIGKILL"):
-                call.result(SECONDS)
+        check_ends(calls, 900_000)
         assert "".join(shown) == "first line\nlast line\nso far\n"
         assert conn.state == "died"
         conn.restart()
@@ -201,7 +207,7 @@ def test_its_client_is_back_before_the_server_knows(
             attach(request)
 
         conn.attachment._attach = attach_late
-        finished, running, _ = run_cells(conn, cut, tmp_path)
+        calls = run_cells(conn, cut, tmp_path)
         worker = conn.info().worker_pid
         keeper = psutil.Process(worker).parent()
         assert keeper is not None
@@ -211,10 +217,8 @@ def test_its_client_is_back_before_the_server_knows(
             connections = cut.connections
             eventually(lambda: cut.connections > connections + 1, "control, and an attempt at data")
         with within(5):
-            outcome, _ = finished.result(SECONDS)
-        assert outcome.error is None
-        with pytest.raises(errors.SessionDiedError, match="SIGKILL"):
-            running.result(SECONDS)
+            calls[0].result(SECONDS)
+        check_ends(calls)
         conn.restart()
         eventually(lambda: conn.attachment._recovery._reconnecting._thread is None)
         assert conn.call(abs, -1) == 1
@@ -227,17 +231,13 @@ def test_the_rest_is_cut_too(own: Server, cut: Proxy, tmp_path: Path) -> None:
     value = "import os; [print(n) for n in range(1000)]; bytes(100_000)"
     with rpc_magic.connect(cut.url, token_file=own.token_file, session="train") as conn:
         shown = shown_by(conn)
-        finished, running, _ = run_cells(conn, cut, tmp_path, value)
+        calls = run_cells(conn, cut, tmp_path, value)
         kill(conn.info().worker_pid)
         when_it_is_known(own)
         cuts = [budget for at in (60, 150, 250, 5_000, 60_000) for budget in ((cut.UNLIMITED, at),) * 2]
         cut.schedule(cuts)
         cut.refuse(False)
-        outcome, buffers = finished.result(SECONDS)
-        assert outcome.error is None
-        assert sum(map(len, buffers)) > 100_000
-        with pytest.raises(errors.SessionDiedError, match="SIGKILL"):
-            running.result(SECONDS)
+        check_ends(calls, 100_000)
         numbers = "".join(f"{n}\n" for n in range(1000))
         assert "".join(shown) == f"first line\nlast line\n{numbers}so far\n"
 
@@ -277,17 +277,13 @@ def test_the_server_is_told_to_end_too(own: Server, cut: Proxy, tmp_path: Path, 
     """The client that comes back to the server which is started again has its result, as from the one before."""
     with rpc_magic.connect(cut.url, token_file=own.token_file, session=session) as conn:
         shown = shown_by(conn)
-        finished, running, _ = run_cells(conn, cut, tmp_path, "bytes(900_000)")
+        calls = run_cells(conn, cut, tmp_path, "bytes(900_000)")
         kill(conn.info().worker_pid)
         eventually(lambda: "ended: killed by SIGKILL" in own.log)
         restart(own)
         cut.lead_to(own.url)
         cut.refuse(False)
-        outcome, buffers = finished.result(SECONDS)
-        assert outcome.error is None
-        assert sum(map(len, buffers)) > 900_000
-        with pytest.raises(errors.SessionDiedError, match="SIGKILL"):
-            running.result(SECONDS)
+        check_ends(calls, 900_000)
         assert "".join(shown) == "first line\nlast line\nso far\n"
 
 

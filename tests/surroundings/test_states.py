@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
+
+SECONDS = 100 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))
 
 COMMON = """
 import os, random, sys, warnings, logging, decimal
@@ -54,6 +57,10 @@ def logs():
 """
 
 
+def run(program: str) -> None:
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=SECONDS)
+
+
 @pytest.mark.parametrize("name", STATES)
 def test_a_state_is_told_and_set(name: str) -> None:
     """What a cell sets is told, for itself; set back by the other side it is as before, and then as the cell set it."""
@@ -74,7 +81,7 @@ assert chance or {look} == before, ({look}, before)
 surroundings.take({{{name!r}: told[{name!r}]}}, known, is_here=True)
 assert {look} == after, ({look}, after)
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=100)
+    run(program)
 
 
 def test_what_is_each_sides_own() -> None:
@@ -90,7 +97,7 @@ assert (os.getcwd(), random.getstate()) == ('/', state)
 surroundings.take({{'folder': b'no pickle', 'numpy': serial.dumps(3), 'unknown': first['random']}}, known, is_here=True)
 assert os.getcwd() == '/'
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=100)
+    run(program)
 
 
 @pytest.mark.parametrize(("text", "loads"), [(None, False), ("pandas.x", True), ("df", False)])
@@ -110,7 +117,7 @@ surroundings.settle()
 assert pandas.get_option('display.max_rows') == 7
 assert 'pandas' not in surroundings.news({{**known, 'pandas': {{'display.max_rows': 7}}}}, is_here=True)
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=100)
+    run(program)
 
 
 def test_filters_of_libraries_stay() -> None:
@@ -126,4 +133,4 @@ surroundings.take({{'warnings': serial.dumps(())}}, known, is_here=True)
 texts = [entry[1] and entry[1].pattern for entry in warnings.filters if entry[2] is Warning]
 assert texts[0] == 'set here' and 'of a library' in texts and None not in texts, texts
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=100)
+    run(program)

@@ -114,6 +114,16 @@ class Life:
         return read
 
 
+def second(one: Life) -> Life:
+    """Have a session die with a call that has ended for nobody; return the next one, whose client is there."""
+    one.connect(b"first")
+    one.run(1)
+    one.cut()
+    two = one.die()
+    two.connect(b"second")
+    return two
+
+
 def finished(call: int) -> Left:
     return Left(f"cell {call}", f"shown by {call}\n", messages.Returned(), [b"value of %d" % call])
 
@@ -194,11 +204,7 @@ def test_a_follower_that_is_cut_off(one: Life, *, is_cut: bool) -> None:
 
 def test_sessions_that_die_one_after_the_other(one: Life) -> None:
     """What was taken over and nobody has read is taken over again, beside what a client has begun since."""
-    one.connect(b"first")
-    one.run(1)
-    one.cut()
-    two = one.die()
-    two.connect(b"second")
+    two = second(one)
     two.run(1)
     two.begin(2, "cell 2")
     two.cut()
@@ -208,11 +214,7 @@ def test_sessions_that_die_one_after_the_other(one: Life) -> None:
 
 def test_numbers_of_a_client_are_not_those_of_calls_that_were_taken_over(one: Life) -> None:
     """A client whose calls have the same numbers gets its own outcomes, and nobody else's."""
-    one.connect(b"first")
-    one.run(1)
-    one.cut()
-    two = one.die()
-    two.connect(b"second")
+    two = second(one)
     two.begin(1, "another cell")
     two.end(1, b"its value")
     assert two.frames is not None

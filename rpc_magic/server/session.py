@@ -23,7 +23,10 @@ from rpc_magic.errors import RpcMagicError
 from rpc_magic.server.keeperlink import KeeperLink, WorkerHandle
 from rpc_magic.wire import control, internal
 
-__all__ = ["Holder", "Session", "SessionError"]
+__all__ = ["NAME", "Holder", "Session", "SessionError", "refusal"]
+
+NAME = 200
+"""Characters of a session's name at most: it is part of packets between the server's processes, which are bounded."""
 
 _WORD = Struct("=Q")
 _MOMENT = Struct("=d")
@@ -51,6 +54,11 @@ class SessionError(RpcMagicError):
     def __init__(self, answer: control.NotAttached) -> None:
         self.answer = answer
         super().__init__(answer.reason)
+
+
+def refusal(kind: str, reason: str) -> SessionError:
+    """Return the error of a session that a client cannot have; see `rpc_magic.wire.control.NotAttached`."""
+    return SessionError(control.NotAttached(kind, reason))
 
 
 @dataclass(slots=True, eq=False)

@@ -19,7 +19,7 @@ from rpc_magic.server.keeperlink import KeeperLink, WorkerHandle
 from rpc_magic.server.keepers import Keepers
 from rpc_magic.server.keeping import Keeping
 from rpc_magic.server.remains import Remains, RemainsTable
-from rpc_magic.server.session import Holder, Session, SessionError
+from rpc_magic.server.session import NAME, Holder, Session, SessionError, refusal
 from rpc_magic.server.strangers import on_one_line
 from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.packets import close_all
@@ -72,15 +72,17 @@ class SessionTable:
         """
         if request.ticket:
             return self._attach_again(request.ticket, holder), False
+        if len(request.session) > NAME:
+            raise refusal("failed", f"a session's name has {NAME} characters at most")
         session = self._names.get(request.session) if request.session else None
         if session is None:
             return await self._create(request, holder, cwd), True
         if session.is_private:
-            raise _refusal(
+            raise refusal(
                 "failed", f"{session.name!r} names a private session of another client; use another name"
             )
         if session.state != "alive":
-            raise _refusal("busy", f"session {session.name!r} is {session.state}; try again in a moment")
+            raise refusal("busy", f"session {session.name!r} is {session.state}; try again in a moment")
         other = session.holder
         if other is not None and other.process != holder.process:
             silent = time.monotonic() - other.heard
@@ -128,10 +130,10 @@ class SessionTable:
 
     async def _create(self, request: control.Attach, holder: Holder, cwd: str) -> Session:
         if self._is_closing:
-            raise _refusal("busy", "the server is about to end and makes no new sessions")
+            raise refusal("busy", "the server is about to end and makes no new sessions")
         limit = self._settings.sessions
         if len(self._sessions) >= limit:
-            raise _refusal(
+            raise refusal(
                 "busy", f"the server has its {limit} sessions; end one, or raise its --max-sessions"
             )
         name = request.session
@@ -165,13 +167,13 @@ class SessionTable:
             )
         except RpcMagicError as error:
             self._forget(session)
-            raise _refusal("failed", str(error)) from error
+            raise refusal("failed", str(error)) from error
         except asyncio.CancelledError:  # the client has gone meanwhile, and knows nothing of it
             self._forget(session)
             raise
         if session.state == "ended":  # `worker_exited` was told of it before this
             worker.close()
-            raise _refusal(
+            raise refusal(
                 "failed", f"the session's process ended as soon as it was made: {session.end_reason}"
             )
         session.worker, session.state = worker, "alive"
@@ -387,7 +389,3 @@ class SessionTable:
             session.worker.close()
             session.worker = None
         session.ended.set()
-
-
-def _refusal(kind: str, reason: str) -> SessionError:
-    return SessionError(control.NotAttached(kind, reason))

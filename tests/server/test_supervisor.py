@@ -13,6 +13,7 @@ import pytest
 from live import SECONDS, eventually, fair_clock, family, served, within
 
 import rpc_magic
+from rpc_magic import errors
 from rpc_magic.runtime.tokens import read_token
 from rpc_magic.wire.handshake import CHALLENGE_SIZE, ClientHandshake, Role, Verdict, read_verdict
 
@@ -308,6 +309,17 @@ def test_running_calls_get_a_stated_time(tmp_path):
         with pytest.raises(rpc_magic.ConnectionLostError, match="told to end"):
             eventually(lambda: conn.call(abs, -1) != 1)
         served.process.wait(SECONDS)
+
+
+def test_a_name_that_is_too_long(monkeypatch):
+    """One sentence says so; in the packets of the server's processes it would end the keeper, and all sessions."""
+    with served() as url, rpc_magic.connect(url) as conn:
+        monkeypatch.setenv("RPC_MAGIC_MACHINE", "elsewhere")  # its environment does not fill the packet
+        for size in (201, 1_047_800):
+            with pytest.raises(errors.ConnectError, match="a session's name has 200 characters at most"):
+                rpc_magic.connect(url, session="x" * size)
+        rpc_magic.connect(url, session="x" * 200).close()
+        assert conn.call(abs, -1) == 1
 
 
 def test_tasks_of_the_engine_get_a_stated_time(tmp_path):

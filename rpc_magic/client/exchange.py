@@ -57,7 +57,8 @@ class Exchange:
         ask: takes a call's prompts.
         place: where it is set, makes what shows the output of a call that starts now while nobody waits for it: of one
             that runs in the background, and of threads that the call leaves behind. None: `show` does.
-        is_leaving: tells whether a Ctrl-C that has just come is of those that Jupyter sends before it ends a kernel.
+        is_leaving: tells whether a Ctrl-C that has just come is of those that Jupyter sends before it ends a kernel;
+            asked for named sessions, as nobody comes back to another one.
         watch: where it is set, told every tenth of a second how far the objects of the call that is waited for have
             come, on the thread that waits; None when none are on their way, and at the end.
     """
@@ -206,7 +207,7 @@ class Exchange:
                 self._tell_away,
                 lambda reason: link.is_session and self._attachment.end_session(reason),
                 lambda: link.abandon(waiter.call),
-                self.is_leaving,
+                lambda: not self._attachment.is_private and self.is_leaving(),
             )
 
         is_stopped = False

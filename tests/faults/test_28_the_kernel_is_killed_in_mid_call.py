@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from checks import Server, unharmed
@@ -103,24 +105,42 @@ def test_calls_of_the_next_client_are_its_own(server: Server, script, tmp_path) 
         assert [one.result(30) for one in queued if not one.cancelled()] == [0, 1, 3, 4]
 
 
-def test_kernel_that_is_restarted_from_the_page(server: Server, tmp_path) -> None:
-    """Jupyter interrupts a kernel before it ends it; the remote cell takes that for no Stop, and runs on."""
+@contextmanager
+def restarted(connect: str, cell: str) -> Iterator[None]:
+    """A kernel that was restarted, as from the page, when a remote cell of it had shown its line 2."""
     manager, client = start_new_kernel(kernel_name="python3", startup_timeout=SECONDS)
     try:
-        connect = f"%rpc_connect {server.url} --session restarted --no-widget"
-        client.execute(f"%load_ext rpc_magic\n{connect}\ndata = [1, 2, 3]")
-        client.execute("%%rpc_call\n" + CELL.format(go=tmp_path / "go"))
+        client.execute(f"%load_ext rpc_magic\n{connect} --no-widget\ndata = [1, 2, 3]")
+        client.execute(f"%%rpc_call\n{cell}")
         while "line 2" not in str(client.get_iopub_msg(timeout=SECONDS)["content"]):
             pass
         manager.restart_kernel()
-        with eventually(lambda: _attach(server, "restarted")) as conn:
-            (left,) = conn.left_calls()
-            assert left.state == "running"
-            (tmp_path / "go").touch()
-            assert conn.left_result(left.number, lambda message: None) == 42
+        yield
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+def test_kernel_that_is_restarted_from_the_page(server: Server, tmp_path) -> None:
+    """Jupyter interrupts a kernel before it ends it; the remote cell takes that for no Stop, and runs on."""
+    connect = f"%rpc_connect {server.url} --session restarted"
+    cell = CELL.format(go=tmp_path / "go")
+    with restarted(connect, cell), eventually(lambda: _attach(server, "restarted")) as conn:
+        (left,) = conn.left_calls()
+        assert left.state == "running"
+        (tmp_path / "go").touch()
+        assert conn.left_result(left.number, lambda message: None) == 42
+
+
+def test_kernel_with_a_private_session_that_is_restarted(server: Server, tmp_path) -> None:
+    """Nobody can come back to its cell, which is stopped."""
+    stopped = tmp_path / "stopped"
+    cell = (
+        "import pathlib, time\nprint('line', 2, flush=True)\n"
+        f"try:\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    pathlib.Path({str(stopped)!r}).touch()"
+    )
+    with restarted(f"%rpc_connect {server.url}", cell):
+        eventually(stopped.exists)
 
 
 def _attach(server: Server, session: str) -> rpc_magic.Connection | None:

@@ -15,6 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from rpc_magic.errors import ProtocolError
 from rpc_magic.settings import WorkerSettings
 from rpc_magic.transport import FrameSocket, PacketSocket
 from rpc_magic.transport.packets import close_all
@@ -114,6 +115,8 @@ class Helper:
         except (EOFError, OSError):
             with contextlib.suppress(KeyError, ValueError):
                 self._poll.unregister(packets.fileno())
+            return
+        except ProtocolError:  # a newer supervisor's, after an upgrade
             return
         if received is None:
             return

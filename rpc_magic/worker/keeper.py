@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from rpc_magic.errors import ProtocolError
 from rpc_magic.runtime.launch import SupervisorConfig
 from rpc_magic.settings import ServerSettings
 from rpc_magic.transport.packets import PacketSocket, close_all
@@ -111,6 +112,8 @@ class Keeper:
             received = self._supervisor.receive()
         except EOFError:
             self._lose_supervisor()
+            return
+        except ProtocolError:  # a newer supervisor's, after an upgrade
             return
         if received is None:
             return

@@ -13,6 +13,7 @@ from rpc_magic.notebook.declaring import Argument, for_both, for_lines, plain_ma
 from rpc_magic.notebook.errors import UsageError
 from rpc_magic.notebook.extension import Extension
 from rpc_magic.notebook.registry import Server
+from rpc_magic.notebook.variables import only_there
 from rpc_magic.notebook.watching import is_watched
 from rpc_magic.notebook.widget import show_widget
 
@@ -86,6 +87,11 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             for left in server.connection.left_calls():
                 sys.stdout.write(
                     f"{server.name}: {left.state}: {left.label}  (%rpc_result {left.number} -s {server.name})\n"
+                )
+            names = only_there(self.shell, server, self._extension.registry)
+            if names:
+                sys.stdout.write(
+                    f"{server.name}: only there so far: {names}  (%rpc_pull NAME brings one here)\n"
                 )
 
     def _show(self, server: Server, *, is_text: bool) -> None:

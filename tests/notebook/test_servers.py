@@ -55,9 +55,11 @@ def test_a_named_session_outlives_the_connection(loaded: Any, serve: Serve) -> N
     loaded.good(f"%rpc_connect {server.url} --name lab --session work")
     loaded.good("%%lab\nimport numpy as np\nkept = np.arange(3)\nstay = {1: [object()]}")
     assert "(this one)" in loaded.good("%rpc_sessions").out
+    loaded.good("%%lab -o ''\nother = 5")
     loaded.good("%rpc_disconnect lab")
     assert loaded.run("%%lab\n1").error == "UsageError"
-    loaded.good(f"%rpc_connect {server.url} --name lab --session work")
+    shown = loaded.good(f"%rpc_connect {server.url} --name lab --session work").out
+    assert "lab: only there so far: other  (%rpc_pull NAME brings one here)\n" in shown
     assert loaded.good("%rpc_call len(stay)").result == "1"
     assert loaded.good("int(kept.sum())").result == "3"
 

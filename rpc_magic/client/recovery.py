@@ -99,6 +99,7 @@ class Recovery:
     def note_lost(self, role: Role) -> None:
         """I/O thread: the connection of a link is gone."""
         if role is self._resuming:
+            self._resuming = None
             self._resumed.put(False)
         self.start()
 
@@ -106,6 +107,7 @@ class Recovery:
         """Whoever reads: the other side goes on with the link of `role`, or knows nothing of it."""
         if not is_known:
             self._give_up(role, _UNKNOWN[role])
+        self._resuming = None
         self._resumed.put(is_known)
 
     def _give_up(self, role: Role, detail: str) -> None:
@@ -189,14 +191,24 @@ class Recovery:
             self._give_up(role, f"the server exposes no functions any more; {_NOT_KNOWN}")
             return False
         deadline = time.monotonic() + self._settings.connect_seconds
-        sock = attachment.dial(role, self._settings.connect_seconds, link.due)
+        due = link.due
+        sock = attachment.dial(role, self._settings.connect_seconds, due)
         is_done = self._resumed = queue.SimpleQueue()
-        self._resuming = role
-        attachment.io.do(lambda: link.resume(sock))
-        # No answer: it is tried again. Nobody waits for one when the session has ended meanwhile, or is left.
-        while attachment.state in _CONNECTED and not link.is_gone and time.monotonic() < deadline:
+
+        def go_on() -> None:
+            if link.resume(sock, due):
+                self._resuming = role
+            else:
+                is_done.put(False)
+
+        attachment.io.do(go_on)
+        # Nobody waits for an answer when the session has ended meanwhile, or is left.
+        while attachment.state in _CONNECTED and not link.is_gone:
             with contextlib.suppress(queue.Empty):
                 return is_done.get(timeout=_LOOK_SECONDS)
+            if time.monotonic() > deadline:
+                attachment.io.do(link.cut_unanswered)
+                break
         return False
 
     def _is_all_here(self) -> bool:

@@ -267,7 +267,7 @@ class ResumableLink(ABC):
                 self._is_open = self.is_up = False
                 if is_broken:
                     self._gone = RpcMagicError("this connection is gone")
-        self._io.forget(self, frames.close)
+        self._io.forget(frames, frames.close)  # not `self`, which may go on before it is this one's turn
         error = self._on_lost(detail, not is_broken)
         if error is not None:
             self.fail_all(error)
@@ -278,16 +278,26 @@ class ResumableLink(ABC):
         """Nothing has come for too long: take the connection for gone."""
         self._lose("the server has not been heard of", self._frames)
 
-    def resume(self, sock: socket.socket) -> None:
-        """Go on, on another connection, once the other side has said what it has received."""
+    def cut_unanswered(self) -> None:
+        """Take a connection for gone on which the other side does not go on."""
+        if not self.is_up:
+            self.cut()
+
+    def resume(self, sock: socket.socket, due: int) -> bool:
+        """Go on, on another connection, once the other side has said what it has received.
+
+        Returns:
+            False when it is of no use: what was `due` when it was made has come meanwhile, or the link needs none.
+        """
         with self._leading, self._lock:
-            if self._gone is not None or self._is_open:
+            if self._gone is not None or self._is_open or due != self.due:
                 sock.close()
-                return
+                return False
             self._saved = [self.bytes_sent, self.bytes_received, self.bytes_saved]
             self._open(sock, self._frames.last_seq, is_far=self.is_far)
             self._is_open = True
         self._io.watch(self)
+        return True
 
     def _go_on(self, *, is_known: bool) -> None:
         """The other side has said what it has received: send the rest."""

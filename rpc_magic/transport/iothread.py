@@ -20,11 +20,15 @@ from rpc_magic.transport.polling import READ, WRITE, make_poller
 __all__ = ["Channel", "IoThread"]
 
 
-class Channel(Protocol):
-    """What the thread watches. All but `fileno` are called on it."""
+class Described(Protocol):
+    """What has a descriptor."""
 
     def fileno(self) -> int:
         """Return the descriptor; -1 when closed."""
+
+
+class Channel(Described, Protocol):
+    """What the thread watches. All but `fileno` are called on it."""
 
     def readable(self) -> object:
         """Something has come, or the connection is gone."""
@@ -113,12 +117,12 @@ class IoThread:
         """Read from `channel` again; from any thread."""
         self.do(lambda: self.resume(channel, has_unsent=has_unsent))
 
-    def forget(self, channel: Channel, then: Callable[[], None]) -> None:
-        """Stop watching `channel`, then call `then`; from any thread."""
+    def forget(self, of: Described, then: Callable[[], None]) -> None:
+        """Stop watching what has this descriptor when it is its turn, then call `then`; from any thread."""
 
         def job() -> None:
-            self._channels.pop(channel.fileno(), None)
-            self._poller.drop(channel.fileno())
+            self._channels.pop(of.fileno(), None)
+            self._poller.drop(of.fileno())
             then()
 
         self.do(job)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from checks import serving, unharmed
+from live import eventually
 
 import rpc_magic
 from rpc_magic import errors
@@ -23,3 +24,4 @@ def test_limit(tmp_path: Path) -> None:
         assert (first.call(abs, -1), second.call(abs, -2)) == (1, 2)
         first.close()
         second.close()
+        eventually(lambda: server.log.count("ended: its client has left") == 2)

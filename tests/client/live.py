@@ -19,7 +19,7 @@ from rpc_magic.runtime import launch
 from rpc_magic.runtime.processes import start_time
 
 FACTOR = float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))
-SECONDS = 30 * FACTOR
+SECONDS = 60 * FACTOR
 """Deadline of whatever is expected to happen."""
 
 

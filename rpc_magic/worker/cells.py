@@ -255,12 +255,15 @@ async def _drive(awaitable: GatedAwaitable) -> tuple[Any, BaseException | None]:
 
 def _finish(shell: ZMQInteractiveShell, result: CellResult, error: BaseException | None) -> None:
     """Let figures be shown and hooks run, describe the error, and send what is pending."""
+    was_heard = shell.gate.heard
     try:
         with shell.gate.user_code():
             shell.events.trigger("post_execute")
             shell.events.trigger("post_run_cell", shell.last_execution_result)
     except KeyboardInterrupt as interrupt:
         error = error or interrupt
+    if shell.gate.heard and not was_heard:  # IPython takes it for an error of the hook, and goes on
+        error = error or KeyboardInterrupt()
     if error is not None:
         result.error = error
         result.value, result.has_value = None, False

@@ -320,3 +320,15 @@ def test_a_cells_file_has_the_name_that_a_kernel_gives_it(run_cells):
             name.rpartition("/")[0].rpartition("_")[0]
             == get_file_name(cell).rpartition("/")[0].rpartition("_")[0]
         )
+
+
+def test_an_interrupt_that_strikes_a_hook(run_cells):
+    """IPython shows it as the hook's error and goes on; it is the cell's, else Stop would be lost."""
+    reports = run_cells(
+        "import signal\nip = get_ipython()\nstrike = lambda: signal.raise_signal(signal.SIGINT)\n"
+        "ip.events.register('post_execute', strike)\n1",
+        "ip.events.unregister('post_execute', strike)",
+        "2",
+    )
+    assert reports.done(1)["record"]["type_name"] == "KeyboardInterrupt"
+    assert reports.done(3)["value"] == "2"

@@ -114,11 +114,15 @@ class Attachment:
         sock = self.dial(Role.CONTROL)
         self.io = IoThread()
         self._recovery = Recovery(self, self._settings)
+        self._is_greeted = False  # until then a lost connection is this call's error, and not made again
         self._heartbeat = Heartbeat(self._settings, self._ping, self.cut)
         self.control = self._control_link(sock)
         try:
             self.welcome = self.control.welcome(max(0.1, deadline - time.monotonic()))
             self._recovery.note_server()
+            self._is_greeted = True
+            if self.control.is_gone:
+                self._control_lost()
             self.code = "bytecode" if self.welcome.python == python_tag() else "source"
             self.io.every(min(1.0, self._settings.beat_seconds), self._beat)
             if self.welcome.has_sessions and (session or place.is_embedded or not self.welcome.has_functions):
@@ -313,7 +317,7 @@ class Attachment:
         self.on_change()
 
     def _control_lost(self) -> None:
-        if self.state in LIVE or self.state == "died":
+        if self._is_greeted and (self.state in LIVE or self.state == "died"):
             self._recovery.start()
 
     def note_resumed(self, role: Role, *, is_known: bool) -> None:

@@ -8,10 +8,11 @@ import socket
 import threading
 
 import pytest
-from live import served, within
+from live import SECONDS, served, within
 
 import rpc_magic
 from rpc_magic import errors
+from rpc_magic.client import attachment
 
 
 def refusal(*args, kind=errors.ConnectError, **kwargs):
@@ -205,3 +206,19 @@ def test_info(conn):
     assert conn.info().bytes_sent >= info.bytes_sent + 1000
     assert conn.info().bytes_received > info.bytes_received
     assert "local" in repr(conn)
+
+
+def test_a_first_connection_that_is_lost_at_once(url, monkeypatch):
+    """It is the error of `connect`, and nothing tries to make it again behind its back."""
+
+    class Lost(attachment.ControlLink):
+        def __init__(self, sock, url, io, on_event, on_lost, on_heard):
+            told = threading.Event()
+            super().__init__(sock, url, io, on_event, lambda: (on_lost(), told.set()), on_heard)
+            self._frames.hang_up()
+            assert told.wait(SECONDS)
+            assert "rpc_magic-reconnect" not in {thread.name for thread in threading.enumerate()}
+
+    monkeypatch.setattr(attachment, "ControlLink", Lost)
+    with pytest.raises(errors.ConnectionLostError):
+        rpc_magic.connect(url)

@@ -12,8 +12,8 @@ from rpc_magic.notebook.cells import CellOptions
 from rpc_magic.notebook.declaring import Argument, for_both, for_lines, plain_magic
 from rpc_magic.notebook.errors import UsageError
 from rpc_magic.notebook.extension import Extension
+from rpc_magic.notebook.joining import join
 from rpc_magic.notebook.registry import Server
-from rpc_magic.notebook.variables import only_there
 from rpc_magic.notebook.watching import is_watched
 from rpc_magic.notebook.widget import show_widget
 
@@ -88,11 +88,8 @@ class CallMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
                 sys.stdout.write(
                     f"{server.name}: {left.state}: {left.label}  (%rpc_result {left.number} -s {server.name})\n"
                 )
-            names = only_there(self.shell, server, self._extension.registry)
-            if names:
-                sys.stdout.write(
-                    f"{server.name}: only there so far: {names}  (%rpc_pull NAME brings one here)\n"
-                )
+            server.is_strange = self._extension.config.auto
+            join(self.shell, server, self._extension.registry)
 
     def _show(self, server: Server, *, is_text: bool) -> None:
         if is_text or not is_watched(self.shell) or not show_widget(self._extension, server):

@@ -65,6 +65,7 @@ class Server:
         calls: what was run on it lately.
         view: the widget that shows all this, once there is one.
         is_here: it runs on this machine.
+        is_strange: its session has variables that this notebook was never told of.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Server:
     calls: CallLog = field(default_factory=CallLog)
     view: Any = None
     is_here: bool = False
+    is_strange: bool = False
 
     def __post_init__(self) -> None:
         self.is_here = is_on_this_machine(self.connection.attachment.welcome)

@@ -15,6 +15,7 @@ from rpc_magic.notebook.declaring import SERVER, SERVER_NAME, Argument, for_line
 from rpc_magic.notebook.errors import SERVER as FROM
 from rpc_magic.notebook.errors import UsageError
 from rpc_magic.notebook.extension import Extension
+from rpc_magic.notebook.joining import join
 from rpc_magic.notebook.moving import fetch, send
 from rpc_magic.notebook.registry import Server
 from rpc_magic.notebook.render import show_here
@@ -293,7 +294,10 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             server = self._server(arguments)
             left = [one for one in server.connection.left_calls() if number in {None, one.number}]
             if left:
-                return server.connection.left_result(left[-1].number)
+                try:
+                    return server.connection.left_result(left[-1].number)
+                finally:
+                    join(self.shell, server, self._extension.registry)
         return self._extension.background.get(number).lazy_result()
 
     @for_lines(

@@ -14,10 +14,7 @@ from rpc_magic.namespace import is_bookkeeping
 from rpc_magic.notebook.registry import Registry, Server, address_of
 from rpc_magic.notebook.states import state_of
 
-__all__ = ["Variable", "list_variables", "only_there"]
-
-_TOLD = 8
-"""Variables that are told by name."""
+__all__ = ["Variable", "list_variables"]
 
 _COMPARED = 10_000_000
 """Bytes, or items, of a value above which it is not compared: that takes a digest of its content."""
@@ -65,14 +62,6 @@ def list_variables(shell: Any, server: Server, registry: Registry) -> list[Varia
         _variable(name, here, there, server, registry, shell.user_ns)
         for name in sorted({*here, *there}, key=str.casefold)
     ]
-
-
-def only_there(shell: Any, server: Server, registry: Registry) -> str:
-    """Return the names of variables that only the session has, as text; empty for none, and where it is busy."""
-    rows = list_variables(shell, server, registry) or []
-    names = [row.name for row in rows if row.where == "there" and row.name not in shell.user_ns]
-    more = f" and {len(names) - _TOLD:,} more" if len(names) > _TOLD else ""
-    return ", ".join(names[:_TOLD]) + more
 
 
 def _is_module(value: object) -> bool:

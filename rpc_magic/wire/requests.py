@@ -78,6 +78,7 @@ class RunCell(Message, tag=4, frozen=True):
         number: the cell's number in the notebook, which it gets in the session as well; 0 leaves it to the session.
         lines, size: of what it prints, so many lines and characters are shown before the rest is thinned out; 0: all.
         imports: parts of packages to import first: the notebook has imported them, as by ``import a.b``.
+        anew: report every variable as bound by this cell: the client is new to the session.
         surroundings: what has changed of the states that `rpc_magic.surroundings` keeps equal, each encoded; None keeps
             them apart.
     """
@@ -96,6 +97,7 @@ class RunCell(Message, tag=4, frozen=True):
     size: int = 0
     surroundings: dict[str, bytes] | None = None
     imports: tuple[str, ...] = ()
+    anew: bool = False
 
 
 class Push(Message, tag=5, frozen=True):

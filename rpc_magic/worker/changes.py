@@ -113,14 +113,22 @@ class Before:
         watch: names whose value the client holds too, and that the cell can reach.
         told: states of variables as the client was last told, by name; kept up to date here. What a thread has changed
             since is told with this cell's changes.
+        unknown: names that the client was never told of: they count as bound by the cell.
     """
 
     def __init__(
-        self, namespace: dict[str, Any], watch: Iterable[str], told: dict[str, State] | None = None
+        self,
+        namespace: dict[str, Any],
+        watch: Iterable[str],
+        told: dict[str, State] | None = None,
+        unknown: Iterable[str] = (),
     ) -> None:
         self._namespace = namespace
         self._told: dict[str, State] = {} if told is None else told
-        self._values: Mapping[str, object] = dict(namespace)
+        values = dict(namespace)
+        for name in unknown:
+            values.pop(name, None)
+        self._values: Mapping[str, object] = values
         watched = {name: namespace[name] for name in watch if name in namespace}
         self._states = {
             name: self._told.get(name) or _state_and_objects(value, namespace)

@@ -31,6 +31,7 @@ from rpc_magic.worker.answering import answering
 from rpc_magic.worker.celldone import answer_asked_for, answer_automatic
 from rpc_magic.worker.cells import CellResult, run_awaitable, run_cell, run_expression
 from rpc_magic.worker.changes import TOGETHER, Before, State
+from rpc_magic.worker.checkpoints import variables
 from rpc_magic.worker.interrupts import InterruptGate
 from rpc_magic.worker.modules import UserModules
 from rpc_magic.worker.shell import ZMQInteractiveShell
@@ -281,7 +282,10 @@ class Session:
                         request.surroundings, self._surroundings_there, is_here=True, text=request.source
                     )
             with self.gate.user_code():
-                before = Before(self.namespace, request.watch if request.automatic else (), self._told)
+                unknown = variables(self.shell) if request.anew else ()
+                before = Before(
+                    self.namespace, request.watch if request.automatic else (), self._told, unknown
+                )
         except BaseException as error:  # noqa: BLE001 - a variable that cannot be loaded, or Stop; no cell was run
             return self.failure(error)
         if request.number:

@@ -19,6 +19,8 @@ sys.path.append(str(Path(__file__).parents[1] / "client"))
 
 from live import eventually
 
+import rpc_magic
+
 TIMEOUT = 60 * float(os.environ.get("RPC_MAGIC_TEST_TIME_FACTOR", "1"))  # seconds
 
 Serve = Callable[..., SimpleNamespace]
@@ -59,11 +61,76 @@ def test_a_named_session_outlives_the_connection(loaded: Any, serve: Serve) -> N
     loaded.good("%rpc_disconnect lab")
     assert loaded.run("%%lab\n1").error == "UsageError"
     shown = loaded.good(f"%rpc_connect {server.url} --name lab --session work").out
-    assert "lab: only there so far: other  (%rpc_pull NAME brings one here)\n" in shown
+    assert "lab: here too now: other\n" in shown
+    assert loaded.good("other").result == "5"
     assert loaded.good("%rpc_call len(stay)").result == "1"
     assert loaded.good("int(kept.sum())").result == "3"
 
 
+EARLIER = """
+import numpy as np
+class Model:
+    def score(self):
+        return 42
+model = Model()
+a = b = [model, object()]
+big = np.arange(1_000_000)
+n = 5
+def add(x):
+    return x + len(a)
+"""
+
+
+def test_a_new_kernel_has_the_variables_of_the_session(loaded: Any, serve: Serve) -> None:
+    """As if a cell had just bound them there: a mention brings them; what a name holds here stays."""
+    server = serve()
+    with rpc_magic.connect(server.url, session="work") as earlier:
+        earlier.run(EARLIER)
+    loaded.good("n = 'mine'")
+    shown = loaded.good(f"%rpc_connect {server.url} --name lab --session work").out
+    assert "lab: here too now: a, add, b, big, Model, model, np\n" in shown
+    assert loaded.good("model.score(), a is b, a[0] is model, type(model) is Model, n").result == (
+        "(42, True, True, True, 'mine')"
+    )
+    assert loaded.good("int(big.sum()), np.__name__, add(1)").result == "(499999500000, 'numpy', 3)"
+    loaded.good("%%lab\na.append(n)")
+    assert loaded.good("b[-1], add(1)").result == "('mine', 4)"
+    loaded.good("%rpc_disconnect lab")
+    assert "here too" not in loaded.good(f"%rpc_connect {server.url} --name lab --session work").out
+
+
+def test_variables_of_a_session_that_is_busy(loaded: Any, serve: Serve, tmp_path: Path) -> None:
+    """They are here once the cell that an earlier kernel has left has been waited for."""
+    server, go = serve(), tmp_path / "go"
+    with rpc_magic.connect(server.url, session="work") as earlier:
+        earlier.submit(exec, WAITING.format(go=str(go)))
+        eventually(go.with_suffix(".begun").exists)
+    shown = loaded.good(f"%rpc_connect {server.url} --name lab --session work").out
+    (number,) = re.findall(r"%rpc_result (\d+) -s lab", shown)
+    assert "here too" not in shown
+    go.touch()
+    assert "lab: here too now: found\n" in loaded.good(f"%rpc_result {number} -s lab").out
+    assert loaded.good("found").result == "7"
+
+
+def test_variables_of_a_session_when_they_do_not_travel_by_themselves(loaded: Any, serve: Serve) -> None:
+    """With `auto` off nothing is bound."""
+    server = serve()
+    with rpc_magic.connect(server.url, session="work") as earlier:
+        earlier.run("found = 7")
+    loaded.good("%rpc_config auto off")
+    assert "here too" not in loaded.good(f"%rpc_connect {server.url} --name lab --session work").out
+    assert loaded.run("found").error == "NameError"
+
+
+WAITING = """
+import pathlib, sys, time
+go = pathlib.Path({go!r})
+go.with_suffix(".begun").touch()
+while not go.exists():
+    time.sleep(0.01)
+sys.modules["__main__"].found = 7
+"""
 LEFT = """%%lab --noblock
 import os, pathlib, time
 print("first line")

@@ -122,9 +122,7 @@ class Helper:
             return
         message, descriptors = received
         match message:
-            case internal.Adopt(role, client, resume) if (
-                descriptors
-            ):  # none is left here: the client tries again
+            case internal.Adopt(role, client, resume) if descriptors:  # else the client tries again
                 sock = socket.socket(fileno=descriptors[0])
                 if role == Role.ENGINE:
                     self._engine.adopt(sock, client, resume)

@@ -144,7 +144,7 @@ def test_an_end_while_it_is_cut_and_its_keeper_goes(server: Server) -> None:
     """That no process of the session is there does not tell how it ended: a server that answers does."""
     with (
         proxied(server.url) as proxy,
-        rpc_magic.connect(proxy.url, token_file=server.token_file, session="cut") as conn,
+        rpc_magic.connect(proxy.url, token_file=server.token_file, session="goes") as conn,
     ):
         worker, keeper = conn.attachment.worker_pid, parent_of(conn.attachment.worker_pid)
         kill(server)

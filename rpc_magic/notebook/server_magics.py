@@ -222,9 +222,8 @@ class ServerMagics(Magics):  # type: ignore[misc]  # IPython is not typed here
             {},
             lambda message: show_here(self.shell, message),
         )
-        if isinstance(
-            run.error, RpcMagicError
-        ):  # the file cannot be used: where that was found tells nothing
+        if isinstance(run.error, RpcMagicError):
+            # The file cannot be used; where in the session that was found tells nothing.
             raise RpcMagicError(f"on {server.name}, {run.error}")
         if run.error is not None:
             raise run.error

@@ -165,8 +165,7 @@ class KeptWorker:
         close_all(
             [self.link_fd, self.page_fd, self._spool, self._pidfd, *self._pipes, *self._engine.values()]
         )
-        for _, descriptors in self._pending:
-            close_all(descriptors)
+        self._drop_pending()
         if self._own is not None:
             self._own.close()
 
@@ -233,6 +232,9 @@ class KeptWorker:
             self._selector.unregister(self._own.fileno())
             self._own.close()
             self._own = None
+        self._drop_pending()
+
+    def _drop_pending(self) -> None:
         for _, descriptors in self._pending:
             close_all(descriptors)
         self._pending.clear()

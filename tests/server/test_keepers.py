@@ -104,6 +104,14 @@ async def until(condition) -> None:
         await asyncio.sleep(0.001)
 
 
+async def finish(keepers: Keepers, *made: Made) -> None:
+    """End them all; nothing is left then."""
+    keepers.end_all()
+    for one in made:
+        one.end()
+    await until(lambda: keepers.are_gone() and not keepers._links)
+
+
 async def settle() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
@@ -175,10 +183,7 @@ def test_a_client_that_goes_while_a_fresh_keeper_starts(packages):
         await settle()
         made[1].packets.send(internal.KeeperReady({}))
         assert await keepers.current() is not first
-        keepers.end_all()
-        for one in made:
-            one.end()
-        await until(lambda: keepers.are_gone() and not keepers._links)
+        await finish(keepers, *made)
 
     asyncio.run(run())
 
@@ -275,9 +280,7 @@ def test_a_client_that_goes_while_its_session_is_made(goes):
         assert asking.cancelled()
         assert table.listing() == ()
         assert not link.has_workers
-        table.keepers.end_all()
-        made.end()
-        await until(lambda: table.keepers.are_gone() and not table.keepers._links)
+        await finish(table.keepers, made)
 
     asyncio.run(run())
 
@@ -306,10 +309,7 @@ def test_a_keeper_that_is_killed_while_a_fresh_one_starts(packages):
         assert await asking is keepers.newest
         assert made[2].heard() == ["EndAll"]
         assert made[1].heard() == []
-        keepers.end_all()
-        for one in made[1:]:
-            one.end()
-        await until(lambda: keepers.are_gone() and not keepers._links)
+        await finish(keepers, *made[1:])
 
     asyncio.run(run())
 
@@ -352,9 +352,7 @@ def test_a_worker_that_dies_as_soon_as_it_is_made():
         with pytest.raises(SessionError, match="ended as soon as it was made: killed by SIGKILL"):
             await asking
         assert table.listing() == ()
-        table.keepers.end_all()
-        made.end()
-        await until(lambda: table.keepers.are_gone() and not table.keepers._links)
+        await finish(table.keepers, made)
 
     asyncio.run(run())
 
@@ -389,9 +387,7 @@ def test_a_name_that_is_taken_while_its_session_is_restarted():
         await answer()
         await taking
         assert [one.name for one in table.listing()] == ["train"]
-        table.keepers.end_all()
-        made.end()
-        await until(lambda: table.keepers.are_gone() and not table.keepers._links)
+        await finish(table.keepers, made)
 
     asyncio.run(run())
 
@@ -416,8 +412,6 @@ def test_a_worker_that_takes_nothing(tmp_path):
         kept = await keeping._ask(session, tmp_path / "file", 0.0, asyncio.Event())
         assert kept.reason == "its process takes nothing in"
         stopped.close()
-        table.keepers.end_all()
-        made.end()
-        await until(lambda: table.keepers.are_gone() and not table.keepers._links)
+        await finish(table.keepers, made)
 
     asyncio.run(run())
